@@ -1,0 +1,18 @@
+//! Attribution maps of frozen backbones with many probe heads.
+//!
+//! One forward pass of an image is kept as a [`tape::Tape`]; a [`composite::Composite`], bound to the network as a
+//! [`plan::Plan`], says by which rule each layer hands back what it gets. Every method is a table of rules, so all
+//! probes, targets and methods share the pass. The stage reads probes and images, builds grids and writes maps.
+#![recursion_limit = "256"]
+
+pub mod batch;
+pub mod composite;
+pub mod explain;
+pub mod linear;
+pub mod method;
+pub mod plan;
+pub mod rule;
+pub mod tape;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! A composite fastened to a network: every layer has its rule, every changed weight is made, once for all images.
+
+use features::{
+    error::{Error, Result},
+    network::{ChannelScale, Layer, Network},
+};
+
+use crate::{
+    composite::{Composite, Kind, Place},
+    linear::LinearMap,
+    rule::{BcosRule, Bound, BoxRule, GammaRule, Rule, Scaling, Sign},
+};
+
+/// Rules in forward order, each with the layers it covers.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A rule and the layers `first..=last` that it covers.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) bound: Bound,
+}
+
+/// What the network's first layer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Pixels: the first convolution is the composite's first.
+    Pixels,
+    /// Features of another network.
+    Features,
+}
+
+/// What is known about the values at one place of the network.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    entry: Entry,
+    sign: Sign,
+}
+
+impl Plan {
+    /// Gives every layer its rule.
+    ///
+    /// # Errors
+    /// `Bug` when the composite's table names a rule that the layer cannot follow, `BadData` when the box rule has
+    /// another number of channels than the network.
+    pub fn bind(network: &Network, composite: &Composite, entry: Entry) -> Result<Self> {
+        let sign = Sign::Any;
+        Ok(Self::bind_from(network, composite, State { entry, sign })?.0)
+    }
+
+    fn bind_from(network: &Network, composite: &Composite, mut state: State) -> Result<(Self, State)> {
+        let mut steps = Vec::new();
+        let mut first = 0;
+        while let Some(layer) = network.layers.get(first) {
+            // METHOD: canonisation. A channel scale right behind a convolution is part of that convolution's map:
+            // the forward pass keeps them apart, the pull-back folds them.
+            let scale = match (layer, network.layers.get(first + 1)) {
+                (Layer::Conv(_) | Layer::BcosConv(_), Some(Layer::Scale(scale))) => Some(scale),
+                _ => None,
+            };
+            let last = first + usize::from(scale.is_some());
+            let bound = bind_layer(layer, scale, composite, &mut state)?;
+            steps.push(Step { first, last, bound });
+            first = last + 1;
+        }
+        Ok((Self { steps }, state))
+    }
+}
+
+fn bind_layer(
+    layer: &Layer,
+    scale: Option<&ChannelScale>,
+    composite: &Composite,
+    state: &mut State,
+) -> Result<Bound> {
+    let kind = Kind::of(layer);
+    let place = match (state.entry, kind) {
+        (Entry::Pixels, Kind::Conv | Kind::BcosConv) => Place::First,
+        _ => Place::Later,
+    };
+    let rule = composite.rule(kind, place);
+    let sign = state.sign;
+    if let Layer::Sum(branches) = layer {
+        return bind_sum(branches, &rule, composite, state);
+    }
+    if matches!(kind, Kind::Conv | Kind::BcosConv) {
+        state.entry = Entry::Features;
+    }
+    state.sign = match layer {
+        Layer::Relu => Sign::NonNegative,
+        Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::GlobalAvgPool => sign,
+        _ => Sign::Any,
+    };
+    Ok(match (layer, rule) {
+        (_, Rule::Pass) | (Layer::Offset(_), Rule::Gradient) => Bound::Identity,
+        (Layer::Conv(conv), rule) => {
+            let map = match scale {
+                Some(scale) => LinearMap::folded(conv, scale),
+                None => LinearMap::conv(conv),
+            };
+            match rule {
+                Rule::Gradient => Bound::Linear(map),
+                Rule::Gamma { gamma } => Bound::Gamma(GammaRule::new(&map, gamma, sign)),
+                Rule::Epsilon { epsilon } => Bound::Epsilon(map, epsilon),
+                Rule::ZBox { low, high } => {
+                    let channels = map.weight.dims()[1];
+                    if low.len() != channels || high.len() != channels {
+                        return Err(Error::BadData(format!(
+                            "the box rule has bounds for {} channels, the network reads {channels}; \
+                             the backbone's encoding does not fit its weights",
+                            low.len()
+                        )));
+                    }
+                    Bound::Box(BoxRule::new(&map, &low, &high))
+                }
+                rule => return Err(no_rule(composite, kind, &rule)),
+            }
+        }
+        (Layer::BcosConv(conv), rule) => {
+            let scaling = match rule {
+                Rule::Gradient => Scaling::Differentiated,
+                Rule::DetachedScale => Scaling::Constant,
+                Rule::Epsilon { .. } => Scaling::ConstantEpsilon,
+                rule => return Err(no_rule(composite, kind, &rule)),
+            };
+            Bound::Bcos(BcosRule::new(conv, scale, scaling))
+        }
+        (Layer::Scale(scale), Rule::Gradient) => {
+            Bound::Scale(features::network::per_channel(&scale.scale))
+        }
+        (Layer::Relu, Rule::Gradient) => Bound::ReluGradient,
+        (Layer::Relu, Rule::Guided) => Bound::ReluGuided,
+        (Layer::MaxPool(pool), Rule::Gradient) => Bound::MaxPool(*pool),
+        (Layer::AvgPool(pool), Rule::Gradient) => Bound::AvgPool(*pool),
+        (Layer::AvgPool(pool), Rule::Proportional) => Bound::AvgPoolShare(*pool),
+        (Layer::GlobalAvgPool, Rule::Gradient) => Bound::GlobalAverage,
+        (Layer::GlobalAvgPool, Rule::Proportional) => Bound::GlobalAverageShare,
+        (_, rule) => return Err(no_rule(composite, kind, &rule)),
+    })
+}
+
+fn bind_sum(
+    branches: &[Network],
+    rule: &Rule,
+    composite: &Composite,
+    state: &mut State,
+) -> Result<Bound> {
+    let mut plans = Vec::with_capacity(branches.len());
+    let (mut entry, mut sign) = (state.entry, Sign::NonNegative);
+    for branch in branches {
+        let (plan, after) = Plan::bind_from(branch, composite, State { entry, ..*state })?;
+        plans.push(plan);
+        // The first convolution met is the first; a sum is known to be >= 0 when all its branches are.
+        entry = after.entry;
+        if after.sign == Sign::Any {
+            sign = Sign::Any;
+        }
+    }
+    *state = State { entry, sign };
+    match rule {
+        Rule::Duplicate => Ok(Bound::SumDuplicate(plans)),
+        Rule::Proportional => Ok(Bound::SumShare(plans)),
+        rule => Err(no_rule(composite, Kind::Sum, rule)),
+    }
+}
+
+fn no_rule(composite: &Composite, kind: Kind, rule: &Rule) -> Error {
+    Error::Bug(format!(
+        "composite {composite} gives {rule:?} to a layer of kind {kind:?}, which cannot follow it; \
+         correct the table in composite.rs"
+    ))
+}

@@ -1,0 +1,93 @@
+//! One forward pass, kept, so that any number of targets, probes and methods can be pulled back through it.
+//!
+//! A tape is only read when something is pulled back: the rules come in a [`Plan`], explanation modes are arguments
+//! and never state, and one forward pass serves them all.
+
+use features::{
+    network::{Layer, Network},
+    tensor::Tensor,
+};
+
+use crate::plan::Plan;
+
+/// Every layer's input, in order, and the last layer's output.
+#[derive(Debug, Clone)]
+pub struct Tape {
+    records: Vec<Record>,
+    output: Tensor<4>,
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    input: Tensor<4>,
+    branches: Vec<Tape>,
+}
+
+/// What a rule may look at: the input and output of the layers it covers, and the tapes of their branches.
+pub struct Seen<'tape> {
+    /// `[n, ..]`, the first covered layer's input.
+    pub input: &'tape Tensor<4>,
+    /// `[n, ..]`, the last covered layer's output.
+    pub output: &'tape Tensor<4>,
+    /// One tape a branch when the layer is a sum.
+    pub branches: &'tape [Tape],
+}
+
+impl Seen<'_> {
+    /// Rows and columns of the input.
+    pub fn size(&self) -> [usize; 2] {
+        let [_, _, rows, columns] = self.input.dims();
+        [rows, columns]
+    }
+}
+
+impl Tape {
+    /// Runs `network` on `input` `[n, c, h, w]` and keeps each layer's input. The first value is the output.
+    pub fn record(network: &Network, input: Tensor<4>) -> (Tensor<4>, Self) {
+        let mut records = Vec::with_capacity(network.layers.len());
+        let mut activation = input;
+        for layer in &network.layers {
+            let input = activation;
+            let mut branches = Vec::new();
+            activation = match layer {
+                Layer::Sum(networks) => {
+                    branches = networks
+                        .iter()
+                        .map(|branch| Self::record(branch, input.clone()).1)
+                        .collect();
+                    let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
+                    outputs
+                        .reduce(|total, branch| total + branch)
+                        .expect("a sum has at least one branch")
+                }
+                layer => layer.forward(input.clone()),
+            };
+            records.push(Record { input, branches });
+        }
+        let output = activation.clone();
+        (activation, Self { records, output })
+    }
+
+    /// The last layer's output, `[n, ..]`.
+    pub fn output(&self) -> &Tensor<4> {
+        &self.output
+    }
+
+    /// Pulls cotangents of the output back to the input by the plan's rules, last layer first.
+    ///
+    /// `cotangents` is `[n * k, ..]`, image-major (see [`crate::batch`]); so is what comes back. The plan must be
+    /// bound to the network that was recorded.
+    pub fn pull_back(&self, plan: &Plan, cotangents: Tensor<4>) -> Tensor<4> {
+        plan.steps.iter().rev().fold(cotangents, |cotangents, step| {
+            let seen = Seen {
+                input: &self.records[step.first].input,
+                output: self
+                    .records
+                    .get(step.last + 1)
+                    .map_or(&self.output, |next| &next.input),
+                branches: &self.records[step.first].branches,
+            };
+            step.bound.pull_back(&seen, cotangents)
+        })
+    }
+}

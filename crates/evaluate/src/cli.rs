@@ -1,0 +1,91 @@
+//! Flags of the `evaluate` binary and how they override the section `[evaluate]`.
+
+use std::path::PathBuf;
+
+use evaluate::Config;
+use evaluate::metric::Metric;
+use features::error::Result;
+use features::stage::{Stage, StageArgs};
+
+/// Score attribution maps: do they point at their target, and how compact are they?
+///
+/// Reads the maps and probes of one experiment (artifacts `attribute` and `probe` in --out) and the boxes of its
+/// scenes, and writes the table `evaluate`: one row for each map and metric.
+#[derive(Debug, clap::Parser)]
+#[command(name = "evaluate", version, after_long_help = EXPLANATION)]
+pub struct Args {
+    /// Flags of every stage.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Metric to compute, NAME or NAME:VARIANT; repeat for more [default: all, in all variants]
+    #[arg(long = "metric", value_name = "METRIC", help_heading = "Scores")]
+    metrics: Vec<Metric>,
+    /// Artifact with the scenes and their boxes, such as out/shapes/images
+    #[arg(long, value_name = "DIR", help_heading = "Scores")]
+    images: Option<PathBuf>,
+    /// Width of the wide Gaussian in pixels, odd [default: 129/672 of the map's side]
+    #[arg(long, value_name = "PIXELS", help_heading = "Scores")]
+    gaussian_kernel: Option<usize>,
+}
+
+/// What `--help` says after the flags.
+const EXPLANATION: &str = "\
+Metrics (the first variant is the default of the bare name):
+  grid_pointing_game    share of the positive mass in the target's cell of a grid; chance 1/n^2
+      :reference        smoothed as the paper's code does: wide Gaussian for input_x_gradient and
+                        integrated_gradients, 5x5 mean for the others
+      :none             not smoothed
+  energy_pointing_game  share of the positive mass in the target's boxes of a scene; chance = their area
+      :unrounded        as computed
+      :reference        rounded to 2 decimals
+  entropy               spread of the positive mass in bits, after a 5x5 mean; lower is simpler
+  gini                  inequality of the positive mass among pixels; higher is more compact
+      :relative         with a floor of 1e-7 of the map's maximum
+      :reference        with a floor of 1e-7, so it depends on the map's scale
+
+A map without positive mass has no score: value is null and reason says why. The paper's code counts it as 0.
+
+Example:
+  evaluate --config data/experiments/shapes-resnet.toml --metric grid_pointing_game --metric gini:reference";
+
+impl Args {
+    /// The section `[evaluate]` with these flags over it.
+    pub fn config(&self, stage: &Stage) -> Result<Config> {
+        let mut config: Config = stage.section("evaluate")?;
+        if !self.metrics.is_empty() {
+            config.metrics.clone_from(&self.metrics);
+        }
+        config.images = self.images.clone().or(config.images);
+        config.gaussian_kernel = self.gaussian_kernel.or(config.gaussian_kernel);
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_metric_and_variant() {
+        let help = Args::command().render_long_help().to_string();
+        for metric in Metric::ALL {
+            assert!(help.contains(metric.name()), "{metric}");
+            assert!(metric == Metric::Entropy || help.contains(&format!(":{}", metric.variant())), "{metric}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_defaults() {
+        let args = Args::parse_from(["evaluate", "--out", "x", "--metric", "gini", "--images", "y", "--gaussian-kernel", "9"]);
+        let config = args.config(&Stage::new(args.stage.clone()).unwrap()).unwrap();
+        assert_eq!(config.metrics, ["gini:relative".parse().unwrap()]);
+        assert_eq!((config.images, config.gaussian_kernel), (Some("y".into()), Some(9)));
+        assert!(Args::try_parse_from(["evaluate", "--metric", "nonsense"]).is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! Scores attribution maps: how well each points at its target, and how compact it is.
+//!
+//! Maps and probes of one experiment come in, a long table of scores goes out. The metrics know only plain slices;
+//! the stage around them knows tables.
+#![recursion_limit = "256"]
+
+pub mod evaluate;
+pub mod map;
+pub mod metric;
+pub mod score;
+pub mod smooth;
+pub mod table;
+
+mod inputs;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use evaluate::{Config, evaluate};

@@ -1,0 +1,250 @@
+//! The metrics as one closed set: name, variant, direction, chance level, and the smoothing each asks for.
+//!
+//! A metric is written `name` or `name:variant` in configurations and on the command line; the bare name is the
+//! default variant. `reference` variants repeat what the authors' code does.
+
+pub mod energy_pointing_game;
+pub mod entropy;
+pub mod gini;
+pub mod grid_pointing_game;
+
+use std::fmt;
+use std::str::FromStr;
+
+use features::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::map::{Positive, Score};
+use crate::smooth::Smoothing;
+use energy_pointing_game::{Mask, Rounding};
+use gini::Floor;
+
+/// A number computed from one attribution map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Metric {
+    /// Share of the positive mass in the target's grid cell.
+    GridPointingGame(GridSmoothing),
+    /// Share of the positive mass in the target's boxes.
+    EnergyPointingGame(Rounding),
+    /// Spread of the positive mass in bits.
+    Entropy,
+    /// Inequality of the positive mass among pixels.
+    Gini(Floor),
+}
+
+/// How a map is smoothed before the grid pointing game.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GridSmoothing {
+    /// As the reference does for the map's method; see [`reference_smoothing`].
+    Reference,
+    /// Not at all.
+    None,
+}
+
+/// What a map is held against.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A cell, counted row by row, of an n x n grid of images.
+    Grid {
+        /// Cells a side.
+        size: usize,
+        /// The target's cell.
+        cell: usize,
+    },
+    /// The boxes of the target class in a scene.
+    Scene(Mask),
+}
+
+/// Methods whose maps the reference smooths with the wide Gaussian before a pointing game; all others get the 5x5 mean.
+const GAUSSIAN_METHODS: [&str; 2] = ["input_x_gradient", "integrated_gradients"];
+
+/// The reference's smoothing before a pointing game for `method` (its name up to a colon, so variants count).
+/// `gaussian` is the Gaussian for the map's size.
+pub fn reference_smoothing(method: &str, gaussian: Smoothing) -> Smoothing {
+    let name = method.split(':').next().unwrap_or(method);
+    if GAUSSIAN_METHODS.contains(&name) { gaussian } else { Smoothing::Avg5 }
+}
+
+impl Metric {
+    /// Every metric in every variant, the default variant first.
+    pub const ALL: [Self; 7] = [
+        Self::GridPointingGame(GridSmoothing::Reference),
+        Self::GridPointingGame(GridSmoothing::None),
+        Self::EnergyPointingGame(Rounding::Unrounded),
+        Self::EnergyPointingGame(Rounding::Reference),
+        Self::Entropy,
+        Self::Gini(Floor::Relative),
+        Self::Gini(Floor::Reference),
+    ];
+
+    /// Name without the variant, as in the `metric` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GridPointingGame(_) => "grid_pointing_game",
+            Self::EnergyPointingGame(_) => "energy_pointing_game",
+            Self::Entropy => "entropy",
+            Self::Gini(_) => "gini",
+        }
+    }
+
+    /// Name of the variant, as in the `variant` column.
+    pub fn variant(self) -> &'static str {
+        match self {
+            Self::GridPointingGame(GridSmoothing::Reference)
+            | Self::EnergyPointingGame(Rounding::Reference)
+            | Self::Gini(Floor::Reference) => "reference",
+            Self::GridPointingGame(GridSmoothing::None) => "none",
+            Self::EnergyPointingGame(Rounding::Unrounded) => "unrounded",
+            Self::Entropy => "avg5",
+            Self::Gini(Floor::Relative) => "relative",
+        }
+    }
+
+    /// Whether this is the variant that the bare name stands for.
+    pub fn is_default(self) -> bool {
+        Self::ALL.iter().find(|metric| metric.name() == self.name()) == Some(&self)
+    }
+
+    /// Direction: whether a larger value is a better explanation.
+    pub fn higher_is_better(self) -> bool {
+        !matches!(self, Self::Entropy)
+    }
+
+    /// Whether the metric can be asked about such a subject: pointing games need a grid or boxes.
+    pub fn applies(self, subject: &Subject) -> bool {
+        match self {
+            Self::GridPointingGame(_) => matches!(subject, Subject::Grid { .. }),
+            Self::EnergyPointingGame(_) => matches!(subject, Subject::Scene(_)),
+            Self::Entropy | Self::Gini(_) => true,
+        }
+    }
+
+    /// The smoothing before this metric for a map of `method`; `gaussian` is the Gaussian for the map's size.
+    pub fn smoothing(self, method: &str, gaussian: Smoothing) -> Smoothing {
+        match self {
+            Self::GridPointingGame(GridSmoothing::Reference) | Self::EnergyPointingGame(_) => reference_smoothing(method, gaussian),
+            Self::GridPointingGame(GridSmoothing::None) | Self::Gini(_) => Smoothing::None,
+            Self::Entropy => Smoothing::Avg5,
+        }
+    }
+
+    /// Expected value for a map that knows nothing, where there is such a level.
+    pub fn chance(self, subject: &Subject) -> Option<f64> {
+        match (self, subject) {
+            (Self::GridPointingGame(_), Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
+            (Self::EnergyPointingGame(_), Subject::Scene(mask)) => mask.chance(),
+            _ => None,
+        }
+    }
+
+    /// The value for a map that was smoothed by [`Metric::smoothing`]; panics when the metric does not apply.
+    pub fn score(self, positive: &Positive, subject: &Subject) -> Score {
+        match (self, subject) {
+            (Self::GridPointingGame(_), Subject::Grid { size, cell }) => Ok(grid_pointing_game::score(positive, *size, *cell)),
+            (Self::EnergyPointingGame(rounding), Subject::Scene(mask)) => energy_pointing_game::score(positive, mask, rounding),
+            (Self::Entropy, _) => Ok(entropy::score(positive)),
+            (Self::Gini(floor), _) => Ok(gini::score(positive, floor)),
+            _ => panic!("{self} does not apply to {subject:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name(), self.variant())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = |metric: &&Self| text == metric.name() || text == metric.to_string();
+        Self::ALL.iter().find(known).copied().ok_or_else(|| {
+            let names = Self::ALL.map(|metric| metric.to_string()).join(", ");
+            Error::Usage(format!("metric `{text}` is not known; use one of {names}, or a bare name for its first variant"))
+        })
+    }
+}
+
+impl TryFrom<String> for Metric {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Metric> for String {
+    fn from(metric: Metric) -> Self {
+        metric.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::random_map;
+    use crate::map::Map;
+
+    #[test]
+    fn names_round_trip_and_bare_names_mean_the_default() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
+            assert_eq!(metric.name().parse::<Metric>().unwrap().is_default(), true);
+            let json = serde_json::to_string(&metric).unwrap();
+            assert_eq!(json, format!("\"{metric}\""));
+            assert_eq!(serde_json::from_str::<Metric>(&json).unwrap(), metric);
+        }
+        assert_eq!("gini".parse::<Metric>().unwrap(), Metric::Gini(Floor::Relative));
+        assert_eq!("grid_pointing_game".parse::<Metric>().unwrap().variant(), "reference");
+        assert!("gini:avg5".parse::<Metric>().unwrap_err().to_string().contains("gini:relative"));
+    }
+
+    #[test]
+    fn smoothing_follows_the_reference_table() {
+        let gaussian = Smoothing::gauss_for(192);
+        let grid: Metric = "grid_pointing_game".parse().unwrap();
+        for (method, expected) in [
+            ("input_x_gradient", gaussian),
+            ("integrated_gradients", gaussian),
+            ("integrated_gradients:32", gaussian),
+            ("grad_cam", Smoothing::Avg5),
+            ("lrp", Smoothing::Avg5),
+            ("guided_backprop", Smoothing::Avg5),
+            ("bcos", Smoothing::Avg5),
+        ] {
+            assert_eq!(grid.smoothing(method, gaussian), expected, "{method}");
+            assert_eq!(Metric::EnergyPointingGame(Rounding::Reference).smoothing(method, gaussian), expected);
+            assert_eq!(Metric::Entropy.smoothing(method, gaussian), Smoothing::Avg5);
+            assert_eq!(Metric::Gini(Floor::Relative).smoothing(method, gaussian), Smoothing::None);
+        }
+    }
+
+    #[test]
+    fn scores_stay_in_range_and_leave_the_map_alone() {
+        let grid = Subject::Grid { size: 3, cell: 4 };
+        let scene = Subject::Scene(Mask::union(
+            &[features::artifact::Box2 { class: 0, xmin: 2, ymin: 3, xmax: 9, ymax: 7 }],
+            (12, 12),
+            (12, 12),
+        ));
+        for seed in 0..20 {
+            let values = random_map(seed, 144);
+            let before = values.clone();
+            for (metric, subject) in Metric::ALL.into_iter().flat_map(|metric| [(metric, &grid), (metric, &scene)]) {
+                if !metric.applies(subject) {
+                    continue;
+                }
+                let smoothing = metric.smoothing("input_x_gradient", Smoothing::gauss_for(12));
+                let positive = Positive::of(Map::new(12, 12, &values), smoothing).unwrap();
+                let value = metric.score(&positive, subject).unwrap();
+                let top = if metric == Metric::Entropy { 144f64.log2() } else { 1.0 };
+                assert!((0.0..=top).contains(&value), "{metric}: {value}");
+            }
+            assert_eq!(values, before);
+        }
+    }
+}

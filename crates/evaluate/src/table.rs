@@ -1,0 +1,158 @@
+//! The score table: its declaration and its rows as columns. Nothing else in this crate spells its column names.
+
+use features::artifact::{Cells, Column, Columns, Table, Values, Version};
+use features::error::Result;
+
+/// Scores, long: a metric more is rows more. Directory `evaluate` of an experiment.
+pub const SCORES: Table = Table {
+    name: "scores",
+    version: Version::new(1, 0),
+    row: "one metric of one attribution map; key: item, target_index, probe_id, method, metric, variant",
+    columns: &[
+        Column::new("item", Values::Text, "grid or scene, such as grid3/0012"),
+        Column::new("item_kind", Values::Text, "grid or scene"),
+        Column::nullable("grid_size", Values::I32, "cells on a side of the grid; null for scenes"),
+        Column::new("target_index", Values::I32, "cell of the target, row by row from 0; in scenes its place among the targets"),
+        Column::new("target_class", Values::I32, "class whose logit is explained"),
+        Column::new("backbone", Values::Text, "frozen network under the probe"),
+        Column::new("probe_id", Values::Text, "probe, unique in the experiment"),
+        Column::new("head", Values::Text, "kind of probe head"),
+        Column::new("loss", Values::Text, "loss that the probe was trained with"),
+        Column::new("offset", Values::Text, "constant added to the logits: none or log_classes"),
+        Column::new("seed", Values::I64, "seed of the probe's training"),
+        Column::new("method", Values::Text, "attribution method"),
+        Column::new("metric", Values::Text, "grid_pointing_game, energy_pointing_game, entropy or gini"),
+        Column::new(
+            "variant",
+            Values::Text,
+            "grid_pointing_game: reference (smoothed by method) or none; energy_pointing_game: unrounded or reference \
+             (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the maximum) or reference (floor 1e-7)",
+        ),
+        Column::new("smoothing", Values::Text, "filter over the signed map before clamping at 0: none, avg5 or gaussK of K pixels"),
+        Column::nullable("value", Values::F64, "the score; null where it is undefined (the reference averages 0 in there)"),
+        Column::nullable("reason", Values::Text, "why value is null: no_positive_mass, not_finite or no_box"),
+        Column::nullable("chance", Values::F64, "expected value for a map that knows nothing; null where there is no such level"),
+        Column::new("higher_is_better", Values::Bool, "direction of the metric"),
+    ],
+};
+
+/// Rows of [`SCORES`], a column a vector.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the meanings are in the table's declaration")]
+pub struct ScoreRows {
+    pub item: Vec<String>,
+    pub item_kind: Vec<String>,
+    pub grid_size: Vec<Option<i32>>,
+    pub target_index: Vec<i32>,
+    pub target_class: Vec<i32>,
+    pub backbone: Vec<String>,
+    pub probe_id: Vec<String>,
+    pub head: Vec<String>,
+    pub loss: Vec<String>,
+    pub offset: Vec<String>,
+    pub seed: Vec<i64>,
+    pub method: Vec<String>,
+    pub metric: Vec<String>,
+    pub variant: Vec<String>,
+    pub smoothing: Vec<String>,
+    pub value: Vec<Option<f64>>,
+    pub reason: Vec<Option<String>>,
+    pub chance: Vec<Option<f64>>,
+    pub higher_is_better: Vec<bool>,
+}
+
+impl ScoreRows {
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::Text(self.item),
+            Cells::Text(self.item_kind),
+            Cells::I32Opt(self.grid_size),
+            Cells::I32(self.target_index),
+            Cells::I32(self.target_class),
+            Cells::Text(self.backbone),
+            Cells::Text(self.probe_id),
+            Cells::Text(self.head),
+            Cells::Text(self.loss),
+            Cells::Text(self.offset),
+            Cells::I64(self.seed),
+            Cells::Text(self.method),
+            Cells::Text(self.metric),
+            Cells::Text(self.variant),
+            Cells::Text(self.smoothing),
+            Cells::F64Opt(self.value),
+            Cells::TextOpt(self.reason),
+            Cells::F64Opt(self.chance),
+            Cells::Bool(self.higher_is_better),
+        ]
+    }
+
+    /// The rows of columns read in declared order.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            item: columns.next()?,
+            item_kind: columns.next()?,
+            grid_size: columns.next()?,
+            target_index: columns.next()?,
+            target_class: columns.next()?,
+            backbone: columns.next()?,
+            probe_id: columns.next()?,
+            head: columns.next()?,
+            loss: columns.next()?,
+            offset: columns.next()?,
+            seed: columns.next()?,
+            method: columns.next()?,
+            metric: columns.next()?,
+            variant: columns.next()?,
+            smoothing: columns.next()?,
+            value: columns.next()?,
+            reason: columns.next()?,
+            chance: columns.next()?,
+            higher_is_better: columns.next()?,
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.item.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.item.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_their_cells() {
+        let rows = ScoreRows {
+            item: vec!["grid3/0001".into()],
+            item_kind: vec!["grid".into()],
+            grid_size: vec![Some(3)],
+            target_index: vec![4],
+            target_class: vec![2],
+            backbone: vec!["a".into()],
+            probe_id: vec!["b".into()],
+            head: vec!["c".into()],
+            loss: vec!["d".into()],
+            offset: vec!["e".into()],
+            seed: vec![7],
+            method: vec!["f".into()],
+            metric: vec!["g".into()],
+            variant: vec!["h".into()],
+            smoothing: vec!["i".into()],
+            value: vec![None],
+            reason: vec![Some("no_positive_mass".into())],
+            chance: vec![Some(0.25)],
+            higher_is_better: vec![true],
+        };
+        let cells = rows.clone().cells();
+        assert_eq!(cells.len(), SCORES.columns.len());
+        assert_eq!(ScoreRows::from_cells(cells).unwrap(), rows);
+    }
+}

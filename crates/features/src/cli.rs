@@ -1,0 +1,66 @@
+//! Command line of `features`: the stage itself, and the data set it is run on by default.
+
+use clap::{Parser, Subcommand};
+use features::stage::StageArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  features shapes --config data/experiments/shapes.toml    make the embedded data set in out/shapes/images
+  features --config data/experiments/shapes-resnet.toml    extract into out/shapes-resnet/features
+  features --config my.toml --device cuda:0                the same on the first GPU
+  features --config my.toml --shard 0/4                    a quarter of the parts; then 1/4, 2/4, 3/4 anywhere
+
+A killed run goes on where it stopped; a run with nothing to do says so and ends with 0.
+Exit codes: 0 done, 1 bug, 2 usage, 65 bad data, 66 input missing, 69 no such device, 73 cannot write, 75 run again.";
+
+const SHAPES_EXAMPLES: &str = "\
+Reads the sections [experiment] seed and [data] train, validation, test, scenes.
+Writes OUT/images (Parquet, PNG bytes, labels, boxes) and OUT/images.manifest.json.
+
+Example:
+  features shapes --config data/experiments/shapes.toml";
+
+/// Run images through a frozen backbone once and keep its features for all probes
+///
+/// Reads the section [features] of the experiment file: images, backbone, splits, batch, keep_bits.
+/// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.
+#[derive(Debug, Parser)]
+#[command(name = "features", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Another thing to do than extracting features.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of the stage.
+    #[command(flatten)]
+    pub stage: StageArgs,
+}
+
+/// What else this program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the procedural data set Shapes: 20 classes of textured outlines, tiles and scenes
+    #[command(after_help = SHAPES_EXAMPLES)]
+    Shapes(StageArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declarations_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_belong_to_the_command_they_follow() {
+        let cli = Cli::try_parse_from(["features", "shapes", "--seed", "3"]).expect("a subcommand");
+        assert!(matches!(cli.command, Some(Command::Shapes(ref args)) if args.seed == Some(3)));
+        let cli = Cli::try_parse_from(["features", "--shard", "1/4", "--device", "cuda"]).expect("the stage");
+        assert!(cli.command.is_none() && cli.stage.shard.is_some());
+        for wrong in [&["features", "--shard", "4/4"][..], &["features", "shape"], &["features", "--sed", "1"]] {
+            assert_eq!(Cli::try_parse_from(wrong).expect_err("a mistake").exit_code(), 2);
+        }
+    }
+}

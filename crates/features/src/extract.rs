@@ -1,0 +1,238 @@
+//! The `features` stage: each image once through a frozen backbone, its feature map and its mean kept.
+//!
+//! Everything after this stage works on these tables, so an experiment pays for its backbone once. The map is rounded
+//! before anything is computed from it: a rerun from the file sees the very numbers that this run saw.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::{Artifact, ArtifactSpec, Begin, Columns, Reader, TableSpec, round_mantissa};
+use crate::backbone::Backbone;
+use crate::error::{Error, Result};
+use crate::images::{Image, Rgb, decode_rows};
+use crate::preprocess::Preprocess;
+use crate::stage::Stage;
+use crate::table::{FEATURES, FeatureRows, IMAGES, ImageRows};
+use crate::tensor::{Device, to_vec};
+
+/// Raised whenever the same configuration would give other features.
+const ALGORITHM: u32 = 1;
+/// Images in a part of the table, about: a part is made of whole parts of the image table.
+const PART: usize = 1000;
+
+/// The section `[features]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesConfig {
+    /// Directory of the image table, like `out/shapes/images`.
+    pub images: PathBuf,
+    /// Weights of the backbone, `NAME.safetensors` with `NAME.toml` beside it.
+    pub backbone: PathBuf,
+    /// Splits to extract; all their images must have the backbone's input size.
+    #[serde(default = "default_splits")]
+    pub splits: Vec<String>,
+    /// Images in a forward pass; changes speed and memory only.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// Mantissa bits kept of each feature, 1 to 23; 10 is the precision of a half float.
+    #[serde(default = "default_keep_bits")]
+    pub keep_bits: u32,
+}
+
+fn default_splits() -> Vec<String> {
+    ["train", "validation", "test"].map(String::from).to_vec()
+}
+
+fn default_batch() -> usize {
+    64
+}
+
+fn default_keep_bits() -> u32 {
+    10
+}
+
+impl FeaturesConfig {
+    fn check(&self) -> Result<()> {
+        let wrong = if self.batch == 0 {
+            "batch must be at least 1"
+        } else if !(1..=23).contains(&self.keep_bits) {
+            "keep_bits must be 1 to 23"
+        } else if self.splits.is_empty() {
+            "splits must name at least one split"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Usage(format!("section [features]: {wrong}")))
+    }
+}
+
+/// Makes the artifact `features` of the stage's section `[features]`.
+///
+/// # Errors
+/// A wrong configuration, a missing image table or backbone, or images that do not fit the backbone.
+pub fn extract(stage: &Stage) -> Result<()> {
+    let config: FeaturesConfig = stage.section("features")?;
+    config.check()?;
+    let device = stage.device()?;
+    let images = Reader::open(&config.images, &IMAGES)?;
+    let extractor = Extractor::new(&config, Backbone::load(&config.backbone, &device)?, device);
+    let groups = Groups::of(&images);
+    let spec = spec(stage, &config, &images, &extractor, groups.count());
+    let path = spec.path.display().to_string();
+    let artifact = match Artifact::begin(&stage.run(), spec)? {
+        Begin::UpToDate(_) => {
+            stage.done(&format!("features: {path} is up to date"));
+            return Ok(());
+        }
+        Begin::Work(artifact) => artifact,
+    };
+    let counts = count(&images, &config)?;
+    let pending = artifact.pending();
+    let todo: usize = pending.iter().map(|&group| counts[groups.range(group)].iter().sum::<usize>()).sum();
+    let progress = stage.progress("features", todo as u64, "images");
+    let since = Instant::now();
+    for group in pending {
+        let mut rows = FeatureRows::default();
+        for part in groups.range(group).filter(|&part| counts[part] > 0) {
+            let stored = ImageRows::from_cells(images.read_part(part)?)?;
+            let some = decode_rows(&stored, |row| config.splits.contains(&stored.split[row]))?;
+            for batch in some.chunks(config.batch) {
+                extractor.features(batch, &mut rows)?;
+                progress.advance(batch.len() as u64);
+            }
+        }
+        artifact.write_part(group, vec![(0, rows.cells())])?;
+    }
+    drop(progress);
+    let rate = todo as f64 / since.elapsed().as_secs_f64().max(1e-9);
+    let work = format!("{todo} images of {} in {path} ({rate:.0} images/s)", extractor.backbone.name);
+    match artifact.finish()? {
+        Some(_) => stage.done(&format!("features: {work}")),
+        None => stage.done(&format!("features: {work}; other shards are not done")),
+    }
+    Ok(())
+}
+
+/// A backbone with all that turns its maps into rows.
+struct Extractor {
+    backbone: Backbone,
+    preprocess: Preprocess,
+    keep_bits: u32,
+    device: Device,
+    /// Channels, rows, columns of a map.
+    shape: [usize; 3],
+}
+
+impl Extractor {
+    fn new(config: &FeaturesConfig, backbone: Backbone, device: Device) -> Self {
+        let preprocess = backbone.encoding.preprocess();
+        let side = backbone.input_size;
+        let black = Rgb { width: side, height: side, data: vec![0; side * side * 3] };
+        let [_, channels, rows, columns] = backbone.network.forward(preprocess.apply(&[black], &device)).dims();
+        Self { backbone, preprocess, keep_bits: config.keep_bits, device, shape: [channels, rows, columns] }
+    }
+
+    /// Appends the features of `images`.
+    // METHOD: the embedding is the mean of the rounded map (summed in f64), itself rounded.
+    fn features(&self, images: &[Image], rows: &mut FeatureRows) -> Result<()> {
+        let side = self.backbone.input_size;
+        if let Some(image) = images.iter().find(|image| (image.rgb.width, image.rgb.height) != (side, side)) {
+            let message = format!(
+                "image {}: is {} x {} pixels, backbone {} takes {side} x {side}; leave split `{}` out of [features] splits",
+                image.key, image.rgb.width, image.rgb.height, self.backbone.name, image.split
+            );
+            return Err(Error::BadData(message));
+        }
+        let pictures: Vec<Rgb> = images.iter().map(|image| image.rgb.clone()).collect();
+        let mut maps = to_vec(self.backbone.network.forward(self.preprocess.apply(&pictures, &self.device)));
+        let [channels, height, width] = self.shape;
+        let map = channels * height * width;
+        if let Some(at) = maps.iter().position(|value| !value.is_finite()) {
+            let key = &images[at / map].key;
+            let message = format!("image {key}: backbone {} gives {}; check its weights", self.backbone.name, maps[at]);
+            return Err(Error::BadData(message));
+        }
+        round_mantissa(&mut maps, self.keep_bits);
+        let area = height * width;
+        let mean = |plane: &[f32]| (plane.iter().map(|&x| f64::from(x)).sum::<f64>() / area as f64) as f32;
+        let mut embeddings: Vec<f32> = maps.chunks(area).map(mean).collect();
+        round_mantissa(&mut embeddings, self.keep_bits);
+        for image in images {
+            rows.image_id.push(image.id);
+            rows.image_key.push(image.key.clone());
+            rows.split.push(image.split.clone());
+            rows.label.push(image.label);
+        }
+        rows.embedding.extend(embeddings);
+        rows.map.extend(maps);
+        Ok(())
+    }
+}
+
+/// Which parts of the image table make up a part of the feature table.
+struct Groups {
+    parts: usize,
+    size: usize,
+}
+
+impl Groups {
+    fn of(images: &Reader) -> Self {
+        let parts = images.parts();
+        Self { parts, size: (PART * parts / images.rows().max(1)).max(1) }
+    }
+
+    fn count(&self) -> usize {
+        self.parts.div_ceil(self.size)
+    }
+
+    fn range(&self, group: usize) -> Range<usize> {
+        group * self.size..self.parts.min((group + 1) * self.size)
+    }
+}
+
+/// Wanted images in each part of the image table; a split without any is an error.
+fn count(images: &Reader, config: &FeaturesConfig) -> Result<Vec<usize>> {
+    let mut seen = vec![0usize; config.splits.len()];
+    let mut counts = Vec::with_capacity(images.parts());
+    for part in 0..images.parts() {
+        let splits: Vec<String> = Columns::new(images.read_columns(part, &[ImageRows::SPLIT])?).next()?;
+        let found = splits.iter().filter_map(|split| config.splits.iter().position(|wanted| wanted == split));
+        counts.push(found.inspect(|&index| seen[index] += 1).count());
+    }
+    match config.splits.iter().zip(seen).find(|(_, seen)| *seen == 0) {
+        Some((split, _)) => {
+            let images = config.images.display();
+            let message = format!("{images}: no image of split `{split}`; add some, or take it out of [features] splits");
+            Err(Error::BadData(message))
+        }
+        None => Ok(counts),
+    }
+}
+
+fn spec(stage: &Stage, config: &FeaturesConfig, images: &Reader, extractor: &Extractor, parts: usize) -> ArtifactSpec {
+    let mut meta = vec![
+        ("backbone".to_string(), extractor.backbone.name.clone()),
+        ("keep_bits".to_string(), config.keep_bits.to_string()),
+    ];
+    meta.extend(images.meta("classes").map(|classes| ("classes".to_string(), classes.to_string())));
+    ArtifactSpec {
+        stage: "features",
+        path: stage.out.join("features"),
+        algorithm: ALGORITHM,
+        config: serde_json::json!({ "splits": config.splits, "keep_bits": config.keep_bits }),
+        inputs: vec![images.input(), extractor.backbone.input.clone()],
+        tables: vec![TableSpec {
+            table: &FEATURES,
+            dir: "features".to_string(),
+            shapes: vec![vec![extractor.shape[0]], extractor.shape.to_vec()],
+            meta: meta.into_iter().collect(),
+        }],
+        parts,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The feature table: equal bytes whatever the batch size and sharding, embeddings that belong to their maps, and
+//! errors that name the image.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::backbone::{Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, named};
+use crate::network::ChannelScale;
+use crate::preprocess::Encoding;
+use crate::random::{Stream, normal, stream};
+use crate::shapes;
+use crate::stage::StageArgs;
+use crate::tensor::{Tensor, cpu, from_vec};
+
+/// Random weights that remember what they were called.
+struct Recorder {
+    rng: Stream,
+    tensors: NamedTensors,
+}
+
+impl Recorder {
+    fn put(&mut self, name: String, shape: Vec<usize>, value: impl Fn(f64) -> f64) -> Vec<f32> {
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| value(normal(&mut self.rng)) as f32).collect();
+        self.tensors.insert(name, NamedTensor { shape, values: values.clone() });
+        values
+    }
+}
+
+impl Parameters for Recorder {
+    fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
+        let deviation = (2.0 / (shape[1] * shape[2] * shape[3]) as f64).sqrt();
+        from_vec(self.put(format!("{name}.weight"), shape.to_vec(), |x| deviation * x), shape, &cpu())
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, norm: Norm) -> ChannelScale {
+        let shape = vec![channels];
+        self.put(format!("{name}.weight"), shape.clone(), |x| 1.0 + 0.1 * x);
+        self.put(format!("{name}.running_var"), shape.clone(), |x| 1.0 + 0.1 * x.abs());
+        if norm == Norm::Centred {
+            self.put(format!("{name}.bias"), shape.clone(), |x| 0.1 * x);
+            self.put(format!("{name}.running_mean"), shape, |x| 0.1 * x);
+        }
+        ChannelScale { scale: from_vec(vec![1.0; channels], [channels], &cpu()), shift: None }
+    }
+}
+
+fn write_backbone(directory: &Path, family: Family, encoding: Encoding) {
+    let architecture = ResNet::shapes(family);
+    let mut recorder = Recorder { rng: stream(0, &["weights"]), tensors: NamedTensors::default() };
+    architecture.lower(&mut recorder);
+    let bytes = named::write(&recorder.tensors, BTreeMap::new()).expect("writable tensors");
+    let description =
+        Description { name: "random".into(), input_size: shapes::TILE, encoding, architecture, provenance: Default::default() };
+    let text = toml::to_string(&description).expect("a serializable description");
+    std::fs::write(directory.join("random.safetensors"), bytes).expect("writable");
+    std::fs::write(directory.join("random.toml"), text).expect("writable");
+}
+
+/// A stage over 1100 validation tiles and one scene; `more` goes into `[features]`.
+fn stage(directory: &Path, name: &str, more: &str, args: StageArgs) -> Stage {
+    let file = directory.join(format!("{name}.toml"));
+    let place = directory.display();
+    let text = format!(
+        "[data]\ntrain = 10\nvalidation = 1100\ntest = 5\nscenes = 1\n\
+         [features]\nimages = \"{place}/data/images\"\nbackbone = \"{place}/random.safetensors\"\n{more}"
+    );
+    std::fs::write(&file, text).expect("writable");
+    let args = StageArgs { config: Some(file), out: Some(directory.join(name)), quiet: true, ..args };
+    Stage::new(args).expect("a good experiment")
+}
+
+fn prepare(family: Family, encoding: Encoding) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    write_backbone(directory.path(), family, encoding);
+    shapes::make(&stage(directory.path(), "data", "", StageArgs::default())).expect("a data set");
+    directory
+}
+
+fn manifest(directory: &Path, name: &str) -> String {
+    std::fs::read_to_string(directory.join(name).join("features.manifest.json")).expect("a manifest")
+}
+
+#[test]
+fn features_do_not_depend_on_batch_or_shards() {
+    for (family, encoding) in [
+        (Family::Resnet, Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] }),
+        (Family::BcosResnet, Encoding::SixChannel),
+    ] {
+        let directory = prepare(family, encoding);
+        let directory = directory.path();
+        let whole = stage(directory, "whole", "", StageArgs::default());
+        extract(&whole).expect("features");
+        let expected = manifest(directory, "whole");
+        for batch in [1, 7, 500] {
+            let name = format!("batch{batch}");
+            extract(&stage(directory, &name, &format!("batch = {batch}\n"), StageArgs::default())).expect("features");
+            assert_eq!(manifest(directory, &name), expected, "{family:?}, batch {batch}");
+        }
+        for shard in ["1/2", "0/2"] {
+            let shard = Some(shard.parse().expect("a shard"));
+            extract(&stage(directory, "shards", "", StageArgs { shard, ..StageArgs::default() })).expect("a share");
+        }
+        assert_eq!(manifest(directory, "shards"), expected, "{family:?}, shards");
+    }
+}
+
+#[test]
+fn an_embedding_is_the_mean_of_its_map() {
+    let directory = prepare(Family::BcosResnet, Encoding::SixChannel);
+    let stage = stage(directory.path(), "out", "splits = [\"test\"]\n", StageArgs::default());
+    extract(&stage).expect("features");
+    let reader = Reader::open(&stage.out.join("features"), &FEATURES).expect("a feature table");
+    let (channels, map) = (reader.shape(FeatureRows::EMBEDDING).to_vec(), reader.shape(FeatureRows::MAP).to_vec());
+    assert_eq!(map, [channels[0], 8, 8]);
+    assert_eq!(reader.meta("backbone"), Some("random"));
+    assert!(reader.meta("classes").is_some_and(|classes| classes.starts_with("disc_stripes,")));
+    let rows = FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns");
+    assert_eq!(rows.image_key, (0..5).map(|i| format!("test/{i:05}")).collect::<Vec<_>>());
+    assert_eq!(rows.label[3], Some(shapes::tile(0, "test", 3).label));
+    for (embedding, plane) in rows.embedding.iter().zip(rows.map.chunks(64)) {
+        let mean = plane.iter().map(|&x| f64::from(x)).sum::<f64>() / 64.0;
+        let ulp = 2f64.powi(-10) * mean.abs();
+        assert!((f64::from(*embedding) - mean).abs() <= ulp, "{embedding} {mean}");
+        assert_eq!(embedding.to_bits() & 0x1fff, 0);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let directory = prepare(Family::BcosResnet, Encoding::SixChannel);
+    for (more, code, told) in [
+        ("splits = [\"scenes\"]\n", 65, "scenes/00000"),
+        ("splits = [\"testing\"]\n", 65, "testing"),
+        ("batch = 0\n", 2, "batch"),
+        ("keep_bits = 24\n", 2, "keep_bits"),
+        ("keep = 24\n", 2, "keep"),
+        ("device = \"cpu\"\n", 2, "device"),
+    ] {
+        let error = extract(&stage(directory.path(), "wrong", more, StageArgs::default())).expect_err(more);
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    std::fs::remove_file(directory.path().join("random.safetensors")).expect("it was there");
+    let error = extract(&stage(directory.path(), "none", "", StageArgs::default())).expect_err("no backbone");
+    assert_eq!(error.exit_code(), 66, "{error}");
+    std::fs::remove_dir_all(directory.path().join("data")).expect("it was there");
+    let error = extract(&stage(directory.path(), "none", "", StageArgs::default())).expect_err("no images");
+    assert_eq!(error.exit_code(), 66, "{error}");
+}

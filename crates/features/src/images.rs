@@ -1,0 +1,185 @@
+//! Pictures in memory and as PNG or JPEG files, and reading them from the image table.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use rayon::prelude::*;
+
+use crate::artifact::{Box2, Reader};
+use crate::error::{Error, Result};
+use crate::table::{IMAGES, ImageRows};
+
+/// An 8-bit RGB picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green, blue of each pixel, row by row: `height * width * 3` bytes.
+    pub data: Vec<u8>,
+}
+
+impl Rgb {
+    /// The picture as a PNG file.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] when the sizes do not fit the data.
+    pub fn encode_png(&self) -> Result<Vec<u8>> {
+        if self.data.len() != self.width * self.height * 3 {
+            let (width, height, bytes) = (self.width, self.height, self.data.len());
+            return Err(Error::Bug(format!("a picture of {width} x {height} pixels has {bytes} bytes")));
+        }
+        let mut file = Vec::new();
+        PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive)
+            .write_image(&self.data, self.width as u32, self.height as u32, ExtendedColorType::Rgb8)
+            .map_err(|error| Error::Bug(format!("a picture cannot be written as PNG: {error}")))?;
+        Ok(file)
+    }
+}
+
+/// The picture in the bytes of a PNG or JPEG file; other colour types become 8-bit RGB.
+///
+/// # Errors
+/// [`Error::BadData`] when the bytes are no such file.
+pub fn decode(bytes: &[u8]) -> Result<Rgb> {
+    let bad = |problem: String| {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).escape_debug().to_string();
+        Error::BadData(format!("not a readable PNG or JPEG file (starts with \"{start}\"): {problem}"))
+    };
+    let picture = image::ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| bad(error.to_string()))?
+        .decode()
+        .map_err(|error| bad(error.to_string()))?
+        .into_rgb8();
+    Ok(Rgb { width: picture.width() as usize, height: picture.height() as usize, data: picture.into_raw() })
+}
+
+/// The picture of the image called `key`.
+///
+/// # Errors
+/// As [`decode`], naming the image.
+pub fn decode_named(key: &str, bytes: &[u8]) -> Result<Rgb> {
+    decode(bytes).map_err(|error| {
+        Error::BadData(format!("image {key}: {error}; make the image table again, or leave this image out"))
+    })
+}
+
+/// An image with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Running number over all splits.
+    pub id: i64,
+    /// Unique name, like `test/00012`.
+    pub key: String,
+    /// Split it belongs to.
+    pub split: String,
+    /// Its class, where it has a single one.
+    pub label: Option<i32>,
+    /// The picture.
+    pub rgb: Rgb,
+    /// Objects in it.
+    pub boxes: Vec<Box2>,
+}
+
+/// All images of `splits` (of every split where that is empty) in the image table `dir`, in table order.
+///
+/// # Errors
+/// A missing or foreign table, a corrupt image (named), or a split that has no image.
+pub fn load(dir: &Path, splits: &[&str]) -> Result<Vec<Image>> {
+    let reader = Reader::open(dir, &IMAGES)?;
+    let wanted = |split: &String| splits.is_empty() || splits.contains(&split.as_str());
+    let mut images = Vec::new();
+    for part in 0..reader.parts() {
+        let names = reader.read_columns(part, &[ImageRows::SPLIT])?;
+        let names: Vec<String> = crate::artifact::Columns::new(names).next()?;
+        if names.iter().any(wanted) {
+            let rows = ImageRows::from_cells(reader.read_part(part)?)?;
+            let some: Vec<Image> = decode_rows(&rows, |row| wanted(&rows.split[row]))?;
+            images.extend(some);
+        }
+    }
+    for split in splits {
+        if !images.iter().any(|image| image.split == *split) {
+            let message = format!("{}: no image of split `{split}`; add some, or name another split", dir.display());
+            return Err(Error::BadData(message));
+        }
+    }
+    Ok(images)
+}
+
+/// The images of the rows that `wanted` accepts, decoded in parallel, in row order.
+///
+/// # Errors
+/// [`Error::BadData`] naming the first image that cannot be read or has another size than its row says.
+pub fn decode_rows(rows: &ImageRows, wanted: impl Fn(usize) -> bool) -> Result<Vec<Image>> {
+    let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted(row)).collect();
+    let decoded: Vec<Result<Image>> = picked.into_par_iter().map(|row| decode_row(rows, row)).collect();
+    decoded.into_iter().collect()
+}
+
+fn decode_row(rows: &ImageRows, row: usize) -> Result<Image> {
+    let key = rows.image_key[row].clone();
+    let rgb = decode_named(&key, &rows.bytes[row])?;
+    let stated = (rows.width[row] as usize, rows.height[row] as usize);
+    if stated != (rgb.width, rgb.height) {
+        let (found, stated) = (format!("{} x {}", rgb.width, rgb.height), format!("{} x {}", stated.0, stated.1));
+        let message = format!("image {key}: is {found} pixels, its row says {stated}; make the image table again");
+        return Err(Error::BadData(message));
+    }
+    Ok(Image {
+        id: rows.image_id[row],
+        split: rows.split[row].clone(),
+        label: rows.label[row],
+        boxes: rows.boxes[row].clone(),
+        key,
+        rgb,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Rgb {
+        Rgb { width: 5, height: 4, data: (0..60).map(|i| (i * 37 % 256) as u8).collect() }
+    }
+
+    #[test]
+    fn a_png_gives_the_picture_back() {
+        let file = picture().encode_png().expect("sizes fit");
+        assert_eq!(decode(&file).expect("a PNG file"), picture());
+        let wrong = Rgb { width: 6, ..picture() };
+        assert_eq!(wrong.encode_png().expect_err("sizes do not fit").exit_code(), 1);
+    }
+
+    #[test]
+    fn a_corrupt_image_is_named() {
+        let whole = picture().encode_png().expect("sizes fit");
+        for (bytes, told) in [(&b"<html>no"[..], "<html>no"), (&whole[..whole.len() / 2], "PNG"), (&[][..], "PNG")] {
+            let error = decode_named("train/00007", bytes).expect_err("no image");
+            assert_eq!(error.exit_code(), 65);
+            let text = error.to_string();
+            assert!(text.contains("train/00007") && text.contains(told), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_differs_from_the_row_is_an_error() {
+        let rows = ImageRows {
+            image_id: vec![0],
+            image_key: vec!["a".into()],
+            split: vec!["train".into()],
+            label: vec![None],
+            width: vec![5],
+            height: vec![5],
+            bytes: vec![picture().encode_png().expect("sizes fit")],
+            boxes: vec![vec![]],
+        };
+        assert_eq!(decode_rows(&rows, |_| true).expect_err("4 rows, not 5").exit_code(), 65);
+        assert!(decode_rows(&rows, |_| false).expect("nothing read").is_empty());
+    }
+}

@@ -1,0 +1,17 @@
+//! What every stage of probescope shares: hand-off tables, the stage program, seeded randomness, one tensor alias,
+//! and the first two stages' work (the procedural data set and frozen features).
+#![recursion_limit = "256"]
+
+pub mod artifact;
+pub mod backbone;
+pub mod error;
+pub mod extract;
+pub mod images;
+pub mod network;
+pub mod preprocess;
+pub mod pretrain;
+pub mod random;
+pub mod shapes;
+pub mod stage;
+pub mod table;
+pub mod tensor;

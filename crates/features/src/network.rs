@@ -1,0 +1,99 @@
+//! The one network of the workspace: layers in order, rank 4 from image to logits.
+//!
+//! Backbones and probe heads are lowered to this shape, so extraction, attribution and the tests run the same
+//! forward pass. A sum of branches is a layer, so residual connections are plain data and no graph is needed.
+
+mod bcos;
+mod conv;
+mod pool;
+mod scale;
+
+pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
+pub use conv::Conv;
+pub use pool::{Pool, global_average};
+pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
+
+use crate::tensor::Tensor;
+
+/// Layers applied one after another. An empty network is the identity.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// First layer first.
+    pub layers: Vec<Layer>,
+}
+
+/// One step of a network. Activations are `[n, channels, rows, columns]`.
+#[derive(Debug, Clone)]
+pub enum Layer {
+    /// 2-D convolution.
+    Conv(Conv),
+    /// B-cos convolution: unit-norm rows, output scaled by the alignment with the patch.
+    BcosConv(BcosConv),
+    /// One factor and one optional shift a channel: BatchNorm in evaluation.
+    Scale(ChannelScale),
+    /// `max(x, 0)`.
+    Relu,
+    /// Maximum over windows; padding never wins.
+    MaxPool(Pool),
+    /// Mean over windows; padding counts as zeros in the divisor, as in torch.
+    AvgPool(Pool),
+    /// Mean over all positions, giving `[n, channels, 1, 1]`.
+    GlobalAvgPool,
+    /// Sum of branches that read the same input: main branch first, shortcut second.
+    Sum(Vec<Network>),
+    /// A constant added to every value: the logit offset of B-cos heads.
+    Offset(f32),
+}
+
+impl Layer {
+    /// Applies the layer.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => conv.forward(input),
+            Self::BcosConv(conv) => conv.forward(input),
+            Self::Scale(scale) => scale.forward(input),
+            Self::Relu => burn::tensor::activation::relu(input),
+            Self::MaxPool(pool) => pool.max(input),
+            Self::AvgPool(pool) => pool.average(input),
+            Self::GlobalAvgPool => global_average(input),
+            Self::Sum(branches) => sum(branches, input, Network::forward),
+            Self::Offset(offset) => input.add_scalar(*offset),
+        }
+    }
+}
+
+impl Network {
+    /// A network of these layers.
+    pub fn new(layers: Vec<Layer>) -> Self {
+        Self { layers }
+    }
+
+    /// Runs the layers in order: `[n, channels, rows, columns]` in, the last layer's output out.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.layers
+            .iter()
+            .fold(input, |input, layer| layer.forward(input))
+    }
+
+    /// Whether any layer, at any depth, satisfies `test`.
+    pub fn any(&self, test: &dyn Fn(&Layer) -> bool) -> bool {
+        self.layers.iter().any(|layer| {
+            test(layer)
+                || matches!(layer, Layer::Sum(branches) if branches.iter().any(|branch| branch.any(test)))
+        })
+    }
+}
+
+/// Runs every branch on the same input by `run` and adds the outputs.
+pub(crate) fn sum(
+    branches: &[Network],
+    input: Tensor<4>,
+    mut run: impl FnMut(&Network, Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    let (first, rest) = branches
+        .split_first()
+        .expect("a sum has at least one branch");
+    let total = run(first, input.clone());
+    rest.iter()
+        .fold(total, |total, branch| total + run(branch, input.clone()))
+}

@@ -1,0 +1,89 @@
+//! The B-cos convolution: its output is scaled by how well each patch aligns with the weight.
+//!
+//! Source: Böhle, Fritz, Schiele, "B-cos Networks", CVPR 2022, in the form of the `bcos` package (version 2).
+
+use burn::tensor::{module::avg_pool2d, module::conv2d, ops::ConvOptions};
+
+use crate::tensor::Tensor;
+
+/// Added under the root of the patch norm, as in the `bcos` package.
+pub const PATCH_NORM_EPSILON: f32 = 1e-6;
+
+/// A B-cos convolution without max-out, one group, no bias.
+#[derive(Debug, Clone)]
+pub struct BcosConv {
+    /// `[out, in, kernel rows, kernel columns]`, any length: each output's row is brought to norm 1 on use.
+    pub weight: Tensor<4>,
+    /// The exponent B; 2 in all of the paper's networks, 1 makes the layer linear.
+    pub b: f32,
+    /// Rows, columns.
+    pub stride: [usize; 2],
+    /// Zeros added on each side: rows, columns.
+    pub padding: [usize; 2],
+}
+
+impl BcosConv {
+    /// The weights with rows of norm 1: `[out, in, kernel rows, kernel columns]`.
+    pub fn unit_weight(&self) -> Tensor<4> {
+        let [out, ..] = self.weight.dims();
+        let norm = self
+            .weight
+            .clone()
+            .powi_scalar(2)
+            .reshape([out as i32, -1])
+            .sum_dim(1)
+            .sqrt()
+            .reshape([out, 1, 1, 1]);
+        self.weight.clone() / norm
+    }
+
+    /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.
+    pub fn response(&self, input: Tensor<4>) -> Tensor<4> {
+        conv2d(
+            input,
+            self.unit_weight(),
+            None,
+            ConvOptions::new(self.stride, self.padding, [1, 1], 1),
+        )
+    }
+
+    /// The norm of the patch under each output position: `[n, 1, rows', columns']`.
+    pub fn patch_norm(&self, input: Tensor<4>) -> Tensor<4> {
+        let [_, _, rows, columns] = self.weight.dims();
+        let squares = input.powi_scalar(2).sum_dim(1);
+        let sum = if [rows, columns] == [1, 1] && self.stride == [1, 1] {
+            squares
+        } else {
+            avg_pool2d(
+                squares,
+                [rows, columns],
+                self.stride,
+                self.padding,
+                true,
+                false,
+            ) * (rows * columns) as f32
+        };
+        sum.add_scalar(PATCH_NORM_EPSILON).sqrt()
+    }
+
+    /// The factor between response and output, of the response's shape.
+    // METHOD: B-cos, eq. (3): s = |cos(x, w)|^(B-1). The package adds 1e-6 to the cosine only where B is not 2.
+    pub fn scale(&self, response: Tensor<4>, patch_norm: Tensor<4>) -> Tensor<4> {
+        let cosine = response.abs() / patch_norm;
+        if self.b == 2.0 {
+            cosine
+        } else {
+            cosine.add_scalar(1e-6).powf_scalar(self.b - 1.0)
+        }
+    }
+
+    /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let response = self.response(input.clone());
+        if self.b == 1.0 {
+            return response;
+        }
+        let patch_norm = self.patch_norm(input);
+        self.scale(response.clone(), patch_norm) * response
+    }
+}

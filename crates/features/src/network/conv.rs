@@ -1,0 +1,40 @@
+//! Convolution as plain data: what a checkpoint stores, plus stride and padding.
+
+use burn::tensor::{module::conv2d, ops::ConvOptions};
+
+use crate::tensor::Tensor;
+
+/// A 2-D convolution with dilation 1 and one group.
+#[derive(Debug, Clone)]
+pub struct Conv {
+    /// `[out, in, kernel rows, kernel columns]`.
+    pub weight: Tensor<4>,
+    /// `[out]`.
+    pub bias: Option<Tensor<1>>,
+    /// Rows, columns.
+    pub stride: [usize; 2],
+    /// Zeros added on each side: rows, columns.
+    pub padding: [usize; 2],
+}
+
+impl Conv {
+    /// A 1x1 convolution: the same linear map at every position.
+    pub fn pointwise(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
+        Self {
+            weight,
+            bias,
+            stride: [1, 1],
+            padding: [0, 0],
+        }
+    }
+
+    /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        conv2d(
+            input,
+            self.weight.clone(),
+            self.bias.clone(),
+            ConvOptions::new(self.stride, self.padding, [1, 1], 1),
+        )
+    }
+}

@@ -1,0 +1,172 @@
+//! Declarations of the tables this crate writes: the data set's images and their frozen features.
+
+use crate::artifact::{Box2, Cells, Column, Columns, Table, Values, Version};
+use crate::error::Result;
+
+/// Pictures with labels and boxes.
+pub const IMAGES: Table = Table {
+    name: "images",
+    version: Version { major: 1, minor: 0 },
+    row: "one image; key image_id",
+    columns: &[
+        Column::new("image_id", Values::I64, "running number over all splits, from 0"),
+        Column::new("image_key", Values::Text, "name of the image, like test/00012; unique"),
+        Column::new("split", Values::Text, "train, validation, test or scenes"),
+        Column::nullable("label", Values::I32, "class index from 0; null where an image has no single class"),
+        Column::new("width", Values::I32, "pixels"),
+        Column::new("height", Values::I32, "pixels"),
+        Column::new("bytes", Values::Bytes, "the image as a PNG file, 8-bit RGB"),
+        Column::new("boxes", Values::Boxes, "objects: class index and pixel box, xmax and ymax not included"),
+    ],
+};
+
+/// What a frozen backbone makes of each image.
+pub const FEATURES: Table = Table {
+    name: "features",
+    version: Version { major: 1, minor: 0 },
+    row: "one image under one backbone; key image_id",
+    columns: &[
+        Column::new("image_id", Values::I64, "image_id of the image table"),
+        Column::new("image_key", Values::Text, "name of the image"),
+        Column::new("split", Values::Text, "split of the image"),
+        Column::nullable("label", Values::I32, "class index from 0; null where an image has no single class"),
+        Column::new("embedding", Values::Tensor, "mean of the map over positions, shape [channels]"),
+        Column::new("map", Values::Tensor, "last feature map, shape [channels, rows, columns]"),
+    ],
+};
+
+/// Columns of [`IMAGES`], an entry a row.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs, reason = "each field is documented as a column of the table")]
+pub struct ImageRows {
+    pub image_id: Vec<i64>,
+    pub image_key: Vec<String>,
+    pub split: Vec<String>,
+    pub label: Vec<Option<i32>>,
+    pub width: Vec<i32>,
+    pub height: Vec<i32>,
+    pub bytes: Vec<Vec<u8>>,
+    pub boxes: Vec<Vec<Box2>>,
+}
+
+impl ImageRows {
+    /// Position of the column `split`, to look at without reading the images.
+    pub const SPLIT: usize = 2;
+
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::I64(self.image_id),
+            Cells::Text(self.image_key),
+            Cells::Text(self.split),
+            Cells::I32Opt(self.label),
+            Cells::I32(self.width),
+            Cells::I32(self.height),
+            Cells::Bytes(self.bytes),
+            Cells::Boxes(self.boxes),
+        ]
+    }
+
+    /// The columns of a part that was read.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            image_id: columns.next()?,
+            image_key: columns.next()?,
+            split: columns.next()?,
+            label: columns.next()?,
+            width: columns.next()?,
+            height: columns.next()?,
+            bytes: columns.next()?,
+            boxes: columns.next()?,
+        })
+    }
+
+    /// These rows, then those of `more`.
+    pub fn append(mut self, more: Self) -> Self {
+        self.image_id.extend(more.image_id);
+        self.image_key.extend(more.image_key);
+        self.split.extend(more.split);
+        self.label.extend(more.label);
+        self.width.extend(more.width);
+        self.height.extend(more.height);
+        self.bytes.extend(more.bytes);
+        self.boxes.extend(more.boxes);
+        self
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.image_id.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.image_id.is_empty()
+    }
+}
+
+/// Columns of [`FEATURES`], an entry a row; tensors have their rows one after the other.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs, reason = "each field is documented as a column of the table")]
+pub struct FeatureRows {
+    pub image_id: Vec<i64>,
+    pub image_key: Vec<String>,
+    pub split: Vec<String>,
+    pub label: Vec<Option<i32>>,
+    pub embedding: Vec<f32>,
+    pub map: Vec<f32>,
+}
+
+impl FeatureRows {
+    /// Position of the column `split`, to look at without reading tensors.
+    pub const SPLIT: usize = 2;
+    /// Position of the column `embedding`, for its shape.
+    pub const EMBEDDING: usize = 4;
+    /// Position of the column `map`, for its shape.
+    pub const MAP: usize = 5;
+
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::I64(self.image_id),
+            Cells::Text(self.image_key),
+            Cells::Text(self.split),
+            Cells::I32Opt(self.label),
+            Cells::Tensor(self.embedding),
+            Cells::Tensor(self.map),
+        ]
+    }
+
+    /// The columns of a part that was read.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            image_id: columns.next()?,
+            image_key: columns.next()?,
+            split: columns.next()?,
+            label: columns.next()?,
+            embedding: columns.next()?,
+            map: columns.next()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_positions_are_those_of_the_declarations() {
+        for (table, position, name) in [
+            (&IMAGES, ImageRows::SPLIT, "split"),
+            (&FEATURES, FeatureRows::SPLIT, "split"),
+            (&FEATURES, FeatureRows::EMBEDDING, "embedding"),
+            (&FEATURES, FeatureRows::MAP, "map"),
+        ] {
+            assert_eq!(table.columns[position].name, name);
+        }
+        assert_eq!(ImageRows::default().cells().len(), IMAGES.columns.len());
+        assert_eq!(FeatureRows::default().cells().len(), FEATURES.columns.len());
+    }
+}

@@ -1,0 +1,119 @@
+//! Features of one split in memory, and the small steps all trainers share.
+
+use burn::tensor::{Int, TensorData};
+use features::tensor::{Device, Tensor, from_vec};
+
+/// Features and labels of one split.
+#[derive(Debug, Clone, Default)]
+pub struct Split {
+    /// One an image.
+    pub image_ids: Vec<i64>,
+    /// One an image, below the number of classes.
+    pub labels: Vec<usize>,
+    /// Pooled features `[n, channels]`.
+    pub pooled: Vec<f32>,
+    /// Feature maps `[n', channels, height * width]` of the first n' images.
+    pub maps: Vec<f32>,
+    /// Channels of a feature.
+    pub channels: usize,
+    /// Rows and columns of a map.
+    pub size: [usize; 2],
+}
+
+impl Split {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether it has no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Number of images whose maps are kept.
+    pub fn maps_len(&self) -> usize {
+        self.maps.len() / (self.channels * self.positions()).max(1)
+    }
+
+    /// Positions of a map.
+    pub fn positions(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// Pooled features: `[n, channels]`.
+    pub fn pooled(&self, device: &Device) -> Tensor<2> {
+        from_vec(self.pooled.clone(), [self.len(), self.channels], device)
+    }
+
+    /// Maps of images `start..start + count` as `[count, channels, height, width]`.
+    pub fn map_batch(&self, start: usize, count: usize, device: &Device) -> Tensor<4> {
+        let image = self.channels * self.positions();
+        let values = self.maps[start * image..(start + count) * image].to_vec();
+        from_vec(values, [count, self.channels, self.size[0], self.size[1]], device)
+    }
+}
+
+/// The batches of an order, the last one smaller where the batch does not divide it.
+pub fn batches(order: &[i32], batch: usize) -> std::slice::Chunks<'_, i32> {
+    order.chunks(batch.max(1))
+}
+
+/// Row numbers on the device.
+pub fn select(rows: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(rows.to_vec(), [rows.len()]), device)
+}
+
+/// Labels as rows of 0 and 1: `[n, classes]`.
+pub fn one_hot(labels: &[usize], classes: usize, device: &Device) -> Tensor<2> {
+    let mut values = vec![0.0; labels.len() * classes];
+    labels.iter().enumerate().for_each(|(row, label)| values[row * classes + label] = 1.0);
+    from_vec(values, [labels.len(), classes], device)
+}
+
+/// The position of the largest value, the first of equals.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use features::random;
+
+    /// Four classes of 6 channels, 2x2 maps of non-negative values, easy to tell apart; pooled = mean of the map.
+    pub(crate) fn blobs(n: usize, seed: u64) -> Split {
+        let (channels, size) = (6, [2, 2]);
+        let mut rng = random::stream(seed, &["blobs"]);
+        let mut split = Split { channels, size, ..Split::default() };
+        for image in 0..n {
+            let label = image % 4;
+            split.image_ids.push(image as i64);
+            split.labels.push(label);
+            for channel in 0..channels {
+                let centre = if channel == label { 3.0 } else { 1.0 };
+                let cells: Vec<f32> =
+                    (0..4).map(|_| (centre + 0.4 * random::normal(&mut rng)).max(0.0) as f32).collect();
+                split.pooled.push(cells.iter().sum::<f32>() / 4.0);
+                split.maps.extend(cells);
+            }
+        }
+        split
+    }
+
+    #[test]
+    fn maps_and_pooled_features_have_one_order() {
+        let split = blobs(5, 0);
+        let device = features::tensor::cpu();
+        assert_eq!(split.maps_len(), 5);
+        let pooled = split.map_batch(1, 3, &device).mean_dim(3).mean_dim(2).reshape([3, 6]);
+        let want = split.pooled(&device).narrow(0, 1, 3);
+        assert!(features::tensor::to_vec(pooled - want).iter().all(|x| x.abs() < 1e-6));
+    }
+}

@@ -1,0 +1,67 @@
+//! Trained probes read back as networks.
+
+use std::path::Path;
+
+use features::artifact::Reader;
+use features::error::{Error, Result};
+use features::network::Network;
+use features::tensor::Device;
+
+use crate::loss::Loss;
+use crate::lower::lower;
+use crate::spec::{Head, Offset, ProbeSpec};
+use crate::table::{PROBES, PROBES_DIR, ProbeRows, WEIGHTS_FILE};
+use crate::weights::from_safetensors;
+
+/// A trained probe, ready to be applied to feature maps.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// The probe's id.
+    pub id: String,
+    /// What it is.
+    pub spec: ProbeSpec,
+    /// Features `[n, channels, h, w]` to logits `[n, classes, 1, 1]`, offset included.
+    pub network: Network,
+}
+
+/// All probes of the experiment directory `dir` (`out/E`), in the order of the table.
+///
+/// # Errors
+/// A missing or damaged artifact, or a weight file that does not hold a listed probe.
+pub fn load(dir: &Path, device: &Device) -> Result<Vec<Probe>> {
+    let rows = ProbeRows::from_cells(Reader::open(&dir.join(PROBES_DIR), &PROBES)?.read_all()?)?;
+    let path = dir.join(WEIGHTS_FILE);
+    let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+    let origin = path.display().to_string();
+    let mut probes = Vec::new();
+    for (row, id) in rows.probe_id.iter().enumerate() {
+        let spec = spec(&rows, row)?;
+        let weights = from_safetensors(&bytes, id, &origin)?;
+        let network = lower(spec.head, spec.offset, &weights, device)?;
+        probes.push(Probe { id: id.clone(), spec, network });
+    }
+    Ok(probes)
+}
+
+fn spec(rows: &ProbeRows, row: usize) -> Result<ProbeSpec> {
+    let id = &rows.probe_id[row];
+    let unknown = |what: &str, name: &str| {
+        Error::BadData(format!("probe {id}: unknown {what} {name:?}; run the probe stage again"))
+    };
+    let mut spec = ProbeSpec {
+        head: Head::from_name(&rows.head[row]).ok_or_else(|| unknown("head", &rows.head[row]))?,
+        loss: Loss::from_name(&rows.loss[row]).ok_or_else(|| unknown("loss", &rows.loss[row]))?,
+        offset: Offset::from_name(&rows.offset[row]).ok_or_else(|| unknown("offset", &rows.offset[row]))?,
+        bias: rows.bias[row],
+        learning_rate: rows.learning_rate[row],
+        epochs: rows.epochs[row] as usize,
+        batch: rows.batch[row] as usize,
+        hidden: rows.hidden[row] as usize,
+        seed: rows.seed[row] as u64,
+        tag: String::new(),
+    };
+    if let Some(tag) = id.strip_prefix(&format!("{}-", spec.id())) {
+        spec.tag = tag.to_string();
+    }
+    Ok(spec)
+}

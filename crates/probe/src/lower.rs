@@ -1,0 +1,87 @@
+//! A probe as layers of the shared network: features `[n, channels, h, w]` in, logits `[n, classes, 1, 1]` out.
+
+use features::error::Result;
+use features::network::{BcosConv, ChannelScale, Conv, Layer, Network};
+use features::tensor::Device;
+
+use crate::spec::{Head, Kind, Offset};
+use crate::weights::Weights;
+
+/// The network of a head with these weights: per-position layers, then the average pool, then the offset.
+///
+/// B-cos heads begin with a channel scale that holds the factor their training put on the features. A B-cos layer is
+/// homogeneous of degree 1, so this one number could move anywhere along a head of one layer but not into its
+/// weights, whose length does not count; for the others it has been folded into the first weights.
+pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> Result<Network> {
+    let mut layers = Vec::new();
+    let classes;
+    match head.kind() {
+        Kind::Linear | Kind::Shift => {
+            let weight = weights.tensor::<4>("fc.weight", device)?;
+            classes = weight.dims()[0];
+            layers.push(Layer::Conv(Conv::pointwise(weight, weights.optional("fc.bias", device)?)));
+        }
+        Kind::Bcos => {
+            let scale = weights.get("input_scale")?.values[0];
+            let channels = weights.get("fc0.linear.weight")?.shape[1];
+            let scale = features::tensor::from_vec(vec![scale; channels], [channels], device);
+            layers.push(Layer::Scale(ChannelScale { scale, shift: None }));
+            for index in 0..head.layers() {
+                let weight = weights.tensor(&format!("fc{index}.linear.weight"), device)?;
+                layers.push(Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1, 1], padding: [0, 0] }));
+                if index + 1 < head.layers() {
+                    let gamma = weights.tensor(&format!("bn{index}.weight"), device)?;
+                    let variance = weights.tensor(&format!("bn{index}.running_var"), device)?;
+                    layers.push(Layer::Scale(ChannelScale::uncentred(gamma, variance)));
+                }
+            }
+            classes = weights.get(&format!("fc{}.linear.weight", head.layers() - 1))?.shape[0];
+        }
+        Kind::Mlp => {
+            for index in 0..head.layers() {
+                let weight = weights.tensor(&format!("fc{index}.weight"), device)?;
+                let bias = weights.optional(&format!("fc{index}.bias"), device)?;
+                layers.push(Layer::Conv(Conv::pointwise(weight, bias)));
+                if index + 1 < head.layers() {
+                    let norm = |part: &str| weights.tensor::<1>(&format!("bn{index}.{part}"), device);
+                    layers.push(Layer::Scale(ChannelScale::batch_norm(
+                        norm("weight")?,
+                        norm("bias")?,
+                        norm("running_mean")?,
+                        norm("running_var")?,
+                    )));
+                    layers.push(Layer::Relu);
+                }
+            }
+            classes = weights.get(&format!("fc{}.weight", head.layers() - 1))?.shape[0];
+        }
+    }
+    layers.push(Layer::GlobalAvgPool);
+    if offset != Offset::None {
+        layers.push(Layer::Offset(offset.value(classes)));
+    }
+    Ok(Network::new(layers))
+}
+
+/// Norm of the classes' mean weight over the mean norm of their weights, in the last layer: 0 when the classes'
+/// weights cancel, 1 when all are the same. Rows of B-cos layers count with norm 1, as the layer uses them.
+pub fn common_norm_ratio(head: Head, weights: &Weights) -> Result<f64> {
+    let last = head.layers() - 1;
+    let name = match head.kind() {
+        Kind::Linear | Kind::Shift => "fc.weight".to_string(),
+        Kind::Bcos => format!("fc{last}.linear.weight"),
+        Kind::Mlp => format!("fc{last}.weight"),
+    };
+    let array = weights.get(&name)?;
+    let inputs = array.values.len() / array.shape[0];
+    let norm = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
+    let (mut mean, mut norms) = (vec![0.0; inputs], 0.0);
+    for row in array.values.chunks(inputs) {
+        let row: Vec<f64> = row.iter().map(|&w| f64::from(w)).collect();
+        let length = norm(&row);
+        let factor = if head.kind() == Kind::Bcos { 1.0 / length } else { 1.0 };
+        norms += length * factor;
+        mean.iter_mut().zip(&row).for_each(|(mean, w)| *mean += w * factor);
+    }
+    Ok(norm(&mean) / norms)
+}

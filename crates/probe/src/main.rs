@@ -1,0 +1,14 @@
+//! The `probe` program: trains probes on frozen features.
+#![recursion_limit = "256"]
+
+use std::process::ExitCode;
+
+use features::stage::{self, Stage};
+use probe::cli::Cli;
+
+fn main() -> ExitCode {
+    stage::main(|cli: Cli| {
+        let stage = Stage::new(cli.stage)?;
+        Ok(probe::train::run(&stage)?)
+    })
+}

@@ -1,0 +1,68 @@
+//! Features of the three splits, read part by part.
+
+use features::artifact::Reader;
+use features::error::{Error, Result};
+use features::table::FeatureRows;
+
+use crate::config::Config;
+use crate::data::Split;
+use crate::spec::Kind;
+
+/// The data of the stage.
+pub struct Data {
+    /// What is trained on.
+    pub train: Split,
+    /// What choices may be made on.
+    pub validation: Split,
+    /// What is looked at once.
+    pub test: Split,
+    /// Number of classes: one more than the largest training label.
+    pub classes: usize,
+}
+
+/// Reads pooled features of the splits, and the maps that heads of layers need.
+pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
+    let &[channels] = reader.shape(FeatureRows::EMBEDDING) else {
+        return Err(Error::BadData("features: embeddings are not of rank 1; run the features stage again".into()));
+    };
+    let &[_, height, width] = reader.shape(FeatureRows::MAP) else {
+        return Err(Error::BadData("features: maps are not of rank 3; run the features stage again".into()));
+    };
+    let layered = config.train.iter().any(|entry| entry.head.kind() != Kind::Linear);
+    let empty = || Split { channels, size: [height, width], ..Split::default() };
+    let mut splits = [("train", empty()), ("validation", empty()), ("test", empty())];
+    let map = channels * height * width;
+    for part in 0..reader.parts() {
+        let rows = FeatureRows::from_cells(reader.read_part(part)?)?;
+        for row in 0..rows.image_id.len() {
+            let Some((name, split)) = splits.iter_mut().find(|(name, _)| *name == rows.split[row]) else { continue };
+            let label = rows.label[row].and_then(|label| usize::try_from(label).ok()).ok_or_else(|| {
+                let key = &rows.image_key[row];
+                Error::BadData(format!("image {key} of split {name} has no label; probes need one for every image"))
+            })?;
+            split.image_ids.push(rows.image_id[row]);
+            split.labels.push(label);
+            split.pooled.extend_from_slice(&rows.embedding[row * channels..(row + 1) * channels]);
+            if layered && (*name != "train" || split.len() <= config.map_tiles) {
+                split.maps.extend_from_slice(&rows.map[row * map..(row + 1) * map]);
+            }
+        }
+    }
+    let [(_, train), (_, validation), (_, test)] = splits;
+    let classes = train.labels.iter().max().map_or(0, |label| label + 1);
+    for (name, split) in [("train", &train), ("validation", &validation), ("test", &test)] {
+        if split.is_empty() {
+            return Err(Error::BadData(format!("features have no image of split {name}; check the data set")));
+        }
+        if let Some(label) = split.labels.iter().find(|&&label| label >= classes) {
+            return Err(Error::BadData(format!("split {name} has label {label}, the training split only {classes} classes")));
+        }
+        if split.pooled.iter().chain(&split.maps).any(|value| !value.is_finite()) {
+            return Err(Error::BadData(format!("features of split {name} are not all finite; check the backbone")));
+        }
+    }
+    if classes < 2 {
+        return Err(Error::BadData("the training split has one class only; probes need two".into()));
+    }
+    Ok(Data { train, validation, test, classes })
+}

@@ -1,0 +1,101 @@
+//! Trained probes as table rows.
+
+use features::artifact::Cells;
+use features::error::Result;
+
+use super::Measured;
+use crate::data::{Split, argmax};
+use crate::lower::common_norm_ratio;
+use crate::table::{LogRows, PredictionRows, ProbeRows, WeightRows};
+use crate::trained::Trained;
+
+/// The rows of the four tables, in the order of the artifact.
+pub fn tables(
+    trained: &[Trained],
+    measured: &[Measured],
+    test: &Split,
+    backbone: &str,
+) -> Result<Vec<(usize, Vec<Cells>)>> {
+    let (mut weights, mut log, mut predictions) =
+        (WeightRows::default(), LogRows::default(), PredictionRows::default());
+    let mut probes = ProbeRows::default();
+    for (probe, measured) in trained.iter().zip(measured) {
+        push_probe(&mut probes, probe, measured, backbone)?;
+        push_weights(&mut weights, probe);
+        push_log(&mut log, probe);
+        push_predictions(&mut predictions, probe, measured, test);
+    }
+    let tables = [probes.cells(), weights.cells(), log.cells(), predictions.cells()];
+    Ok(tables.into_iter().enumerate().collect())
+}
+
+/// One line for the end of the stage.
+pub fn summary(trained: &[Trained], measured: &[Measured]) -> String {
+    let accuracies = || measured.iter().map(|probe| 100.0 * probe.test_accuracy);
+    let (low, high) = (accuracies().fold(f64::INFINITY, f64::min), accuracies().fold(0.0, f64::max));
+    format!("probe: {} probes, test accuracy {low:.1} to {high:.1} %", trained.len())
+}
+
+fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: &Measured, backbone: &str) -> Result<()> {
+    let spec = &probe.spec;
+    let logits = &measured.logits;
+    rows.probe_id.push(spec.id());
+    rows.backbone.push(backbone.to_string());
+    rows.head.push(spec.head.name().to_string());
+    rows.loss.push(spec.loss.name().to_string());
+    rows.offset.push(spec.offset.name().to_string());
+    rows.bias.push(spec.bias);
+    rows.optimiser.push(spec.head.optimiser().to_string());
+    rows.learning_rate.push(spec.learning_rate);
+    rows.seed.push(spec.seed as i64);
+    rows.epochs.push(spec.epochs as i32);
+    rows.batch.push(spec.batch as i32);
+    rows.hidden.push(spec.hidden as i32);
+    rows.train_loss.push(probe.train_loss);
+    rows.gradient_norm.push(probe.gradient_norm);
+    rows.validation_accuracy.push(measured.validation_accuracy);
+    rows.test_accuracy.push(measured.test_accuracy);
+    rows.mean_logit.push(logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64);
+    rows.common_norm_ratio.push(common_norm_ratio(spec.head, &probe.weights)?);
+    Ok(())
+}
+
+fn push_weights(rows: &mut WeightRows, probe: &Trained) {
+    for (name, array) in &probe.weights.0 {
+        let layer = name.chars().find_map(|c| c.to_digit(10)).unwrap_or(0);
+        let units = array.shape[0];
+        for (unit, weight) in array.values.chunks(array.values.len() / units.max(1)).enumerate() {
+            rows.probe_id.push(probe.spec.id());
+            rows.layer.push(layer as i32);
+            rows.tensor.push(name.clone());
+            rows.unit.push(unit as i32);
+            rows.weight.push(weight.to_vec());
+        }
+    }
+}
+
+fn push_log(rows: &mut LogRows, probe: &Trained) {
+    for entry in &probe.log {
+        rows.probe_id.push(probe.spec.id());
+        rows.epoch.push(entry.epoch as i32);
+        rows.split.push(entry.split.to_string());
+        rows.metric.push(entry.metric.to_string());
+        rows.value.push(entry.value);
+        rows.learning_rate.push(entry.learning_rate);
+    }
+}
+
+fn push_predictions(rows: &mut PredictionRows, probe: &Trained, measured: &Measured, test: &Split) {
+    let classes = measured.logits.len() / test.len().max(1);
+    for (image, logits) in measured.logits.chunks(classes.max(1)).enumerate() {
+        let predicted = argmax(logits);
+        // METHOD: softmax of the largest logit, 1 / sum exp(z - z_max), summed in f64.
+        let sum: f64 = logits.iter().map(|&z| f64::from(z - logits[predicted]).exp()).sum();
+        rows.probe_id.push(probe.spec.id());
+        rows.image_id.push(test.image_ids[image]);
+        rows.label.push(test.labels[image] as i32);
+        rows.predicted.push(predicted as i32);
+        rows.probability.push((1.0 / sum) as f32);
+        rows.logits.push(logits.to_vec());
+    }
+}

@@ -1,0 +1,81 @@
+//! What training gives back, and what every trainer is told.
+
+use features::error::{Error, Result};
+use features::random;
+use features::tensor::Device;
+
+use crate::spec::ProbeSpec;
+use crate::weights::Weights;
+
+/// What a trainer needs besides specs and data.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where to compute.
+    pub device: Device,
+    /// The run's seed: shuffles depend on it alone, so that all probes see the same batches.
+    pub seed: u64,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// One measurement during training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Passes over the training tiles so far.
+    pub epoch: usize,
+    /// Split it was measured on.
+    pub split: &'static str,
+    /// What was measured.
+    pub metric: &'static str,
+    /// The measurement.
+    pub value: f64,
+    /// Step size at that time.
+    pub learning_rate: f64,
+}
+
+/// A probe with weights.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// What it is.
+    pub spec: ProbeSpec,
+    /// Its weights, for features as they are in the files.
+    pub weights: Weights,
+    /// Loss over all tiles it was trained on, after training.
+    pub train_loss: f64,
+    /// Euclidean norm of that loss's gradient with respect to all weights, in the units training used (features
+    /// scaled to a common norm).
+    pub gradient_norm: f64,
+    /// The way there.
+    pub log: Vec<LogEntry>,
+}
+
+/// The order in which epoch `epoch` visits `n` tiles.
+///
+/// Keyed by the run's seed and the epoch only: every probe of a run, whatever its own seed, sees the same batches,
+/// so that probes differ in loss, head and initial weights alone.
+pub fn order(seed: u64, epoch: usize, n: usize) -> Vec<i32> {
+    let mut order: Vec<i32> = (0..n as i32).collect();
+    random::shuffle(&mut random::stream(seed, &["probe", "order", &epoch.to_string()]), &mut order);
+    order
+}
+
+/// `count` initial values of the tensor `name` of a probe, uniform in +-1/sqrt(fan_in).
+// METHOD: PyTorch's default for convolutions and their biases, which the reference keeps.
+pub fn initial(spec: &ProbeSpec, name: &str, count: usize, fan_in: usize) -> Vec<f32> {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    let mut rng = random::stream(spec.seed, &["probe", "weights", spec.head.name(), name]);
+    (0..count).map(|_| ((2.0 * random::uniform(&mut rng) - 1.0) * bound) as f32).collect()
+}
+
+/// Stops the run when a probe's loss has left the numbers or is 100 times that of its initial weights (`first`): its
+/// step size is too large.
+pub fn check_progress(spec: &ProbeSpec, epoch: usize, first: f64, now: f64) -> Result<()> {
+    if now.is_finite() && now <= 100.0 * first.max(0.1) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "probe {} diverged: its training loss is {now} after epoch {epoch}, from {first:.3}; lower its learning_rate ({}) in [probe]",
+        spec.id(),
+        spec.learning_rate
+    )))
+}

@@ -1,0 +1,186 @@
+//! The report's figures: which findings are drawn, in which order, against which reference.
+
+use crate::bootstrap::Estimate;
+use crate::chart::{Chart, Mark, Panel, Point, Row, range};
+use crate::findings::Findings;
+use crate::labels;
+use crate::roles::{Backbone, Metric};
+use crate::svg::Svg;
+
+/// A figure with what a reader should know of it.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Name in files, `[a-z]+`.
+    pub name: &'static str,
+    /// One sentence that says what is shown.
+    pub title: &'static str,
+    /// What to see, and how to read it.
+    pub caption: String,
+    /// The drawing.
+    pub svg: Svg,
+}
+
+/// All figures that have data.
+pub fn all(findings: &Findings) -> Vec<Figure> {
+    let n = findings.resampling.resamples;
+    let intervals = format!("Lines are 95 % bootstrap intervals over grids and probe seeds ({n} resamples).");
+    let candidates = [
+        (
+            "localisation",
+            "The loss of the probe decides where maps point",
+            format!(
+                "Share of positive relevance in the right cell of a 3×3 grid. Same backbone, same grids: only the probe on top \
+                 differs. Dashed: a map that knows nothing. {intervals}"
+            ),
+            localisation(findings),
+        ),
+        (
+            "differences",
+            "What BCE changes, map by map",
+            "Paired difference BCE − CE of the linear probe. Right of 0, BCE is better. Circles: grids (GridPG); squares: scenes \
+             with several objects (EPG). Failures of the claim are on the left; the numbers on the right are GridPG's."
+                .to_string(),
+            differences(findings),
+        ),
+        (
+            "shift",
+            "One CE probe, shifted: same predictions, other maps",
+            "Adding one vector to all class weights moves all logits alike. Softmax, accuracy and loss stay; the map score does \
+             not. The fitted shift is the one a sigmoid loss likes best, without any retraining; BCE for comparison."
+                .to_string(),
+            shift(findings),
+        ),
+        (
+            "accuracy",
+            "What it costs in accuracy",
+            "Test accuracy of each probe. The axis does not begin at 0. Lines are 95 % bootstrap intervals over images and \
+             probe seeds."
+                .to_string(),
+            accuracy(findings),
+        ),
+    ];
+    let drawn = candidates.into_iter().filter(|(.., chart)| !chart.is_empty());
+    drawn.map(|(name, title, caption, chart)| Figure { name, title, caption, svg: chart.draw() }).collect()
+}
+
+fn localisation(findings: &Findings) -> Chart {
+    let (metric, roles) = (Metric::GridPointingGame, &findings.roles);
+    let probes = [&roles.ce, &roles.bce, &roles.bcos];
+    let panels = panels(findings, |backbone| {
+        let chance = chance(findings, backbone, metric);
+        let row = |method: &String| {
+            let point = |(series, probe): (usize, &&String)| {
+                let estimate = findings.summaries.mean(backbone, metric, method, probe)?.estimate?;
+                Some(Point { series, estimate: scaled(&estimate, 100.0) })
+            };
+            let points = probes.iter().enumerate().filter_map(point).collect();
+            Row { label: labels::method(method).to_string(), points, note: String::new() }
+        };
+        (backbone.methods.iter().map(row).collect(), chance)
+    });
+    let series = vec!["Linear probe, CE".into(), "Linear probe, BCE".into(), "B-cos probe, 3 layers, BCE".into()];
+    Chart { title: "Grid pointing game by method and probe".into(), axis: "GridPG (%)".into(), range: (0.0, 100.0), series, mark: Mark::Dot, panels }
+}
+
+fn differences(findings: &Findings) -> Chart {
+    let roles = &findings.roles;
+    let panels = panels(findings, |backbone| {
+        let row = |method: &String| {
+            let of = |metric| findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
+            let (grid, scene) = (of(Metric::GridPointingGame), of(Metric::EnergyPointingGame));
+            let point = |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
+            let points = [point(0, grid), point(1, scene)].into_iter().flatten().collect();
+            let note = grid.map(|e| labels::signed(100.0 * e.mean, 1)).unwrap_or_default();
+            Row { label: labels::method(method).to_string(), points, note }
+        };
+        (backbone.methods.iter().map(row).collect(), Some((0.0, String::new())))
+    });
+    let range = range(&panels, &[0.0], 10.0);
+    let series = vec!["GridPG (grids)".into(), "EPG (scenes)".into()];
+    Chart { title: "Paired differences between BCE and CE probes".into(), axis: "BCE − CE (points)".into(), range, series, mark: Mark::Dot, panels }
+}
+
+fn shift(findings: &Findings) -> Chart {
+    let (metric, roles) = (Metric::GridPointingGame, &findings.roles);
+    let rows = [
+        (&roles.shift_up, "CE, shifted up", 4),
+        (&roles.ce, "CE", 0),
+        (&roles.shift_down, "CE, shifted down", 4),
+        (&roles.shift_fit, "CE, shift fitted", 4),
+        (&roles.bce, "BCE (retrained)", 1),
+    ];
+    let mut panels = panels(findings, |backbone| {
+        let row = |(probe, label, series): &(&String, &str, usize)| {
+            let estimate = scaled(&findings.summaries.mean(backbone, metric, backbone.main_method(), probe)?.estimate?, 100.0);
+            let note = labels::number(estimate.mean, 1);
+            Some(Row { label: label.to_string(), points: vec![Point { series: *series, estimate }], note })
+        };
+        let shifted = [&roles.shift_up, &roles.shift_down].map(|p| findings.summaries.mean(backbone, metric, backbone.main_method(), p));
+        if shifted.iter().all(Option::is_none) {
+            return (vec![], None);
+        }
+        (rows.iter().filter_map(row).collect(), chance(findings, backbone, metric))
+    });
+    for (panel, backbone) in panels.iter_mut().zip(&findings.backbones) {
+        panel.title = format!("{} · {}", panel.title, labels::method(backbone.main_method()));
+    }
+    panels.retain(|panel| !panel.rows.is_empty());
+    let title = "Grid pointing game of one probe under shifts of its class weights".into();
+    Chart { title, axis: "GridPG (%)".into(), range: (0.0, 100.0), series: vec![], mark: Mark::Bar, panels }
+}
+
+fn accuracy(findings: &Findings) -> Chart {
+    let roles = &findings.roles;
+    let shifts = [&roles.shift_up, &roles.shift_down, &roles.shift_fit];
+    let panels = panels(findings, |backbone| {
+        let row = |probe: &String| {
+            let estimate = scaled(findings.accuracy(backbone, probe)?, 100.0);
+            let series = [&roles.ce, &roles.bce, &roles.bcos].iter().position(|known| *known == probe).unwrap_or(4);
+            Some(Row { label: labels::probe(probe), points: vec![Point { series, estimate }], note: labels::number(estimate.mean, 1) })
+        };
+        let probes = findings.probes(backbone).into_iter().filter(|probe| !shifts.contains(&probe));
+        (probes.filter_map(|probe| row(&probe)).collect(), None)
+    });
+    let range = range(&panels, &[], 1.0);
+    Chart { title: "Test accuracy by probe".into(), axis: "Test accuracy (%)".into(), range, series: vec![], mark: Mark::Dot, panels }
+}
+
+type Contents = (Vec<Row>, Option<(f64, String)>);
+
+fn panels(findings: &Findings, contents: impl Fn(&Backbone) -> Contents) -> Vec<Panel> {
+    let panel = |backbone: &Backbone| {
+        let (rows, reference) = contents(backbone);
+        Panel { title: backbone.name.clone(), rows, reference }
+    };
+    findings.backbones.iter().map(panel).collect()
+}
+
+fn chance(findings: &Findings, backbone: &Backbone, metric: Metric) -> Option<(f64, String)> {
+    let known = findings.summaries.means.iter().filter(|mean| crate::summary::shown(&mean.key, backbone, metric, &mean.key.method));
+    known.filter_map(|mean| mean.chance).next().map(|chance| (100.0 * chance, "chance".to_string()))
+}
+
+fn scaled(estimate: &Estimate, factor: f64) -> Estimate {
+    Estimate { mean: estimate.mean * factor, low: estimate.low * factor, high: estimate.high * factor, ..*estimate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_well_formed() {
+        let figures = all(&crate::fake::findings());
+        assert_eq!(figures.iter().map(|figure| figure.name).collect::<Vec<_>>(), ["localisation", "differences", "shift", "accuracy"]);
+        for figure in figures {
+            assert!(crate::svg::balanced(&figure.svg.inline()), "{}", figure.name);
+        }
+    }
+
+    #[test]
+    fn figures_without_data_are_left_out() {
+        let inputs = crate::findings::Inputs::default();
+        let empty = Findings::new(&inputs, &Default::default(), crate::fake::RESAMPLING);
+        assert!(all(&empty).is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! Names for readers: how methods, metrics, probes and numbers are written in every kind of report.
+
+use crate::bootstrap::Estimate;
+use crate::roles::Metric;
+
+/// A method's usual name.
+pub fn method(name: &str) -> &str {
+    match name {
+        "input_x_gradient" => "Input × Gradient",
+        "integrated_gradients" => "Integrated Gradients",
+        "grad_cam" => "Grad-CAM",
+        "grad_cam:reference" => "Grad-CAM (last conv)",
+        "lrp" => "LRP",
+        "guided_backprop" => "Guided Backprop",
+        "bcos" => "B-cos",
+        "gradient" => "Gradient",
+        other => other,
+    }
+}
+
+/// Order of methods in charts and tables: the inherent or main one first.
+pub fn method_rank(name: &str) -> usize {
+    const ORDER: [&str; 6] = ["bcos", "lrp", "integrated_gradients", "grad_cam", "input_x_gradient", "guided_backprop"];
+    ORDER.iter().position(|known| name.starts_with(known)).unwrap_or(ORDER.len())
+}
+
+/// A metric's usual name.
+pub fn metric(name: &str) -> &str {
+    match name {
+        "grid_pointing_game" => "GridPG",
+        "energy_pointing_game" => "EPG",
+        "entropy" => "Entropy",
+        "gini" => "Gini",
+        "accuracy" => "Accuracy",
+        other => other,
+    }
+}
+
+/// Words for a probe's head, loss and offset, e.g. `B-cos 3 layers, BCE, offset −ln(N−1)`.
+pub fn probe(name: &str) -> String {
+    let (head, loss) = name.split_once('-').unwrap_or((name, ""));
+    let (head, offset) = match head.strip_suffix("_offset") {
+        Some(head) => (head, ", offset"),
+        None => (head, ""),
+    };
+    let head = match head {
+        "linear" => "Linear".to_string(),
+        "linear_bias" => "Linear with bias".to_string(),
+        "shift_up" => "Linear, weights shifted up".to_string(),
+        "shift_down" => "Linear, weights shifted down".to_string(),
+        head => match head.strip_prefix("bcos") {
+            Some(layers) => format!("B-cos ×{layers}"),
+            None => head.to_string(),
+        },
+    };
+    let loss = if loss.is_empty() { String::new() } else { format!(" {}", loss.to_uppercase()) };
+    format!("{head}{loss}{offset}")
+}
+
+/// Digits after the point and factor of a metric's written values, and its unit.
+pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
+    match metric {
+        Metric::GridPointingGame | Metric::EnergyPointingGame | Metric::Accuracy => (100.0, 1, "%"),
+        Metric::Entropy => (1.0, 2, "bits"),
+        Metric::Gini => (1.0, 3, ""),
+    }
+}
+
+/// Unit of a difference of this metric.
+pub fn difference_unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::GridPointingGame | Metric::EnergyPointingGame | Metric::Accuracy => "points",
+        Metric::Entropy => "bits",
+        Metric::Gini => "",
+    }
+}
+
+/// A number with a true minus sign; `−0.0` is written `0.0`.
+pub fn number(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_string(),
+        Some(rest) => format!("−{rest}"),
+        None => text,
+    }
+}
+
+/// A number with its sign, also where it is positive.
+pub fn signed(value: f64, digits: usize) -> String {
+    let text = number(value, digits);
+    if value > 0.0 && text.chars().any(|c| c.is_ascii_digit() && c != '0') { format!("+{text}") } else { text }
+}
+
+/// `55.6 [53.0, 59.2]` in the metric's written scale.
+pub fn mean(estimate: &Estimate, metric: Metric) -> String {
+    let (factor, digits, _) = scale(metric);
+    format!(
+        "{} [{}, {}]",
+        number(estimate.mean * factor, digits),
+        number(estimate.low * factor, digits),
+        number(estimate.high * factor, digits)
+    )
+}
+
+/// `+13.4 [+8.7, +17.6]` in the metric's written scale.
+pub fn difference(estimate: &Estimate, metric: Metric) -> String {
+    let (factor, digits, _) = scale(metric);
+    format!(
+        "{} [{}, {}]",
+        signed(estimate.mean * factor, digits),
+        signed(estimate.low * factor, digits),
+        signed(estimate.high * factor, digits)
+    )
+}
+
+/// `+13.4 points [+8.7, +17.6]`.
+pub fn difference_with_unit(estimate: &Estimate, metric: Metric) -> String {
+    let text = difference(estimate, metric);
+    match (difference_unit(metric), text.split_once(' ')) {
+        ("", _) | (_, None) => text,
+        (unit, Some((mean, interval))) => format!("{mean} {unit} {interval}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_true_signs() {
+        for (value, plain, with_sign) in [(1.25, "1.2", "+1.2"), (-3.06, "−3.1", "−3.1"), (-0.01, "0.0", "0.0"), (0.0, "0.0", "0.0"), (0.04, "0.0", "0.0")] {
+            assert_eq!(number(value, 1), plain);
+            assert_eq!(signed(value, 1), with_sign);
+        }
+    }
+
+    #[test]
+    fn probes_are_named_in_words() {
+        for (name, words) in [
+            ("linear-ce", "Linear CE"),
+            ("linear_offset-bce", "Linear BCE, offset"),
+            ("bcos3_offset-bce", "B-cos ×3 BCE, offset"),
+            ("shift_up-ce", "Linear, weights shifted up CE"),
+            ("other", "other"),
+        ] {
+            assert_eq!(probe(name), words);
+        }
+    }
+}

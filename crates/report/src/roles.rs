@@ -1,0 +1,193 @@
+//! Which probes, methods and metrics play which part in the report: the only place that names them.
+
+use crate::scores::{Key, Scores};
+use serde::Deserialize;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// Share of positive relevance in the target's cell of a grid.
+    GridPointingGame,
+    /// Share of positive relevance in the target's boxes in a scene.
+    EnergyPointingGame,
+    /// Shannon entropy of the positive relevance in bits.
+    Entropy,
+    /// Gini index of the positive relevance.
+    Gini,
+    /// Share of correctly classified test images.
+    Accuracy,
+}
+
+impl Metric {
+    /// Metrics of the score table.
+    pub const SCORED: [Self; 4] = [Self::GridPointingGame, Self::EnergyPointingGame, Self::Entropy, Self::Gini];
+
+    /// Name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GridPointingGame => "grid_pointing_game",
+            Self::EnergyPointingGame => "energy_pointing_game",
+            Self::Entropy => "entropy",
+            Self::Gini => "gini",
+            Self::Accuracy => "accuracy",
+        }
+    }
+
+    /// The metric of a name in tables.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::SCORED.into_iter().chain([Self::Accuracy]).find(|metric| metric.name() == name)
+    }
+
+    /// The variant that the report shows; the others are in the CSV files.
+    pub fn variant(self) -> &'static str {
+        self.name().parse::<evaluate::metric::Metric>().map_or("", |metric| metric.variant())
+    }
+
+    /// `grid` or `scene`: what the report shows this metric on.
+    pub fn item_kind(self) -> &'static str {
+        match self {
+            Self::EnergyPointingGame => "scene",
+            _ => "grid",
+        }
+    }
+}
+
+/// Probe names (ids without seed) by the part they play.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Roles {
+    /// Linear probe trained with cross entropy.
+    pub ce: String,
+    /// Linear probe trained with binary cross entropy.
+    pub bce: String,
+    /// As `bce`, with the constant logit offset that B-cos heads carry.
+    pub bce_offset: String,
+    /// Three-layer B-cos probe trained with binary cross entropy.
+    pub bcos: String,
+    /// The `ce` probe with one vector added to every class weight, so that all logits rise.
+    pub shift_up: String,
+    /// As `shift_up`, with logits falling.
+    pub shift_down: String,
+    /// The `ce` probe with the shift that a sigmoid loss likes best.
+    pub shift_fit: String,
+    /// Conventional multi-layer probe trained with binary cross entropy.
+    pub mlp: String,
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        let name = |text: &str| text.to_string();
+        Self {
+            ce: name("linear-ce"),
+            bce: name("linear-bce"),
+            bce_offset: name("linear_offset-bce"),
+            bcos: name("bcos3_offset-bce"),
+            shift_up: name("shift_up-ce"),
+            shift_down: name("shift_down-ce"),
+            shift_fit: name("shift_fit-ce"),
+            mlp: name("mlp3-bce"),
+        }
+    }
+}
+
+impl Roles {
+    /// All comparisons of the report as (baseline, treatment), the main one first.
+    pub fn comparisons(&self) -> Vec<(&str, &str)> {
+        vec![
+            (&self.ce, &self.bce),
+            (&self.ce, &self.shift_fit),
+            (&self.shift_up, &self.shift_down),
+            (&self.bce_offset, &self.bcos),
+            (&self.bce, &self.bcos),
+            (&self.bce, &self.bce_offset),
+            (&self.bce, &self.mlp),
+        ]
+    }
+}
+
+/// What a backbone is built of; decides which methods the paper says what about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Convolutions and ReLU.
+    Conventional,
+    /// B-cos layers.
+    Bcos,
+}
+
+/// One backbone of one experiment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backbone {
+    /// Name of the experiment's directory.
+    pub experiment: String,
+    /// Name in the tables.
+    pub name: String,
+    /// What it is built of.
+    pub kind: Kind,
+    /// Methods scored on it, main one first.
+    pub methods: Vec<String>,
+    /// Grid sizes scored on it, the one that the report shows first (3 where present, else the largest).
+    pub grid_sizes: Vec<i32>,
+}
+
+impl Backbone {
+    /// The backbones of `scores`.
+    // A backbone that has inherent B-cos maps is a B-cos one: no other has them.
+    pub fn all(scores: &Scores) -> Vec<Self> {
+        let mut backbones: Vec<Self> = Vec::new();
+        for Key { experiment, backbone, method, grid_size, .. } in scores.groups.iter().map(|group| &group.key) {
+            let at = backbones.iter().position(|b| (&b.experiment, &b.name) == (experiment, backbone)).unwrap_or_else(|| {
+                let (experiment, name) = (experiment.clone(), backbone.clone());
+                backbones.push(Self { experiment, name, kind: Kind::Conventional, methods: vec![], grid_sizes: vec![] });
+                backbones.len() - 1
+            });
+            let found = &mut backbones[at];
+            if !found.methods.contains(method) {
+                found.methods.push(method.clone());
+            }
+            if let Some(size) = grid_size.filter(|size| !found.grid_sizes.contains(size)) {
+                found.grid_sizes.push(size);
+            }
+        }
+        for backbone in &mut backbones {
+            backbone.methods.sort_by_key(|name| (crate::labels::method_rank(name), name.clone()));
+            backbone.grid_sizes.sort_by_key(|size| (*size != 3, -size));
+            if backbone.methods.iter().any(|name| name == "bcos") {
+                backbone.kind = Kind::Bcos;
+            }
+        }
+        backbones.sort_by(|a, b| (a.kind, &a.experiment, &a.name).cmp(&(b.kind, &b.experiment, &b.name)));
+        backbones
+    }
+
+    /// The method that stands for this backbone in headlines: the first of [`Backbone::methods`].
+    pub fn main_method(&self) -> &str {
+        self.methods.first().map_or("", String::as_str)
+    }
+
+    /// Grid size that the report shows `metric` at.
+    pub fn grid_size(&self, metric: Metric) -> Option<i32> {
+        (metric.item_kind() == "grid").then(|| self.grid_sizes.first().copied()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backbone_is_known_by_its_methods() {
+        let found = Backbone::all(&crate::fake::scores());
+        let kinds: Vec<(&str, Kind, &str)> = found.iter().map(|b| (b.name.as_str(), b.kind, b.main_method())).collect();
+        assert_eq!(kinds, [("resnet", Kind::Conventional, "lrp"), ("bcos-resnet", Kind::Bcos, "bcos")]);
+        assert_eq!(found[0].grid_size(Metric::GridPointingGame), Some(3));
+        assert_eq!(found[0].grid_size(Metric::EnergyPointingGame), None);
+    }
+
+    #[test]
+    fn every_metric_has_a_default_variant() {
+        for metric in Metric::SCORED {
+            assert!(!metric.variant().is_empty(), "{metric:?}");
+            assert_eq!(Metric::from_name(metric.name()), Some(metric));
+        }
+    }
+}

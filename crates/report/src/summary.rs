@@ -1,0 +1,191 @@
+//! Means with intervals per probe, method, metric and variant, and paired differences between probes.
+
+use crate::bootstrap::{self, Estimate};
+use crate::roles::{Backbone, Metric, Roles};
+use crate::scores::{Group, Key, Scores};
+use features::random::stream;
+use rayon::prelude::*;
+
+/// Mean of one group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// What was scored.
+    pub key: Key,
+    /// Mean and interval; none if no value is defined.
+    pub estimate: Option<Estimate>,
+    /// Maps whose score is undefined.
+    pub skipped: usize,
+    /// Score of an uninformative map.
+    pub chance: Option<f64>,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+}
+
+/// Paired difference of two groups that differ in the probe alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// What was scored; `probe`, `head`, `loss` and `offset` are those of the treatment.
+    pub key: Key,
+    /// Probe name of the baseline.
+    pub baseline: String,
+    /// Mean of treatment minus baseline over pairs; none if there is no pair.
+    pub estimate: Option<Estimate>,
+    /// Pairs left out because one side is undefined.
+    pub skipped: usize,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+}
+
+/// How many bootstrap resamples, and the seed of their streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Resampling {
+    /// Resamples of one interval.
+    pub resamples: usize,
+    /// Seed of the run.
+    pub seed: u64,
+}
+
+/// Everything that follows from the scores alone.
+#[derive(Debug, Clone, Default)]
+pub struct Summaries {
+    /// One for each group, in order of keys.
+    pub means: Vec<Summary>,
+    /// One for each comparison and key that both probes have.
+    pub differences: Vec<Difference>,
+}
+
+impl Summaries {
+    /// Summarises all groups and all comparisons of `roles`.
+    pub fn new(scores: &Scores, roles: &Roles, resampling: Resampling) -> Self {
+        let means = scores.groups.par_iter().map(|group| summarise(group, resampling)).collect();
+        let differences = roles
+            .comparisons()
+            .into_par_iter()
+            .flat_map_iter(|(baseline, treatment)| {
+                let treated = scores.groups.iter().filter(move |group| group.key.probe == treatment);
+                treated.filter_map(move |group| Some((baseline_of(scores, group, baseline)?, group)))
+            })
+            .map(|(before, after)| difference(before, after, resampling))
+            .collect();
+        Self { means, differences }
+    }
+
+    /// The mean that the report shows for a backbone, metric, method and probe.
+    pub fn mean(&self, backbone: &Backbone, metric: Metric, method: &str, probe: &str) -> Option<&Summary> {
+        self.means.iter().find(|found| shown(&found.key, backbone, metric, method) && found.key.probe == probe)
+    }
+
+    /// The difference that the report shows.
+    pub fn difference(&self, backbone: &Backbone, metric: Metric, method: &str, baseline: &str, treatment: &str) -> Option<&Difference> {
+        self.differences
+            .iter()
+            .find(|found| shown(&found.key, backbone, metric, method) && found.key.probe == treatment && found.baseline == baseline)
+    }
+}
+
+/// Whether a key is the one that the report shows: default variant, default items, largest standing grid.
+pub fn shown(key: &Key, backbone: &Backbone, metric: Metric, method: &str) -> bool {
+    key.experiment == backbone.experiment
+        && key.backbone == backbone.name
+        && key.metric == metric.name()
+        && key.variant == metric.variant()
+        && key.item_kind == metric.item_kind()
+        && key.grid_size == backbone.grid_size(metric)
+        && key.method == method
+}
+
+fn summarise(group: &Group, resampling: Resampling) -> Summary {
+    let samples = bootstrap::values(&group.cells);
+    let mut rng = stream(resampling.seed, &name(&group.key, "mean"));
+    Summary {
+        estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
+        skipped: group.cells.len() - samples.len(),
+        key: group.key.clone(),
+        chance: group.chance,
+        higher_is_better: group.higher_is_better,
+    }
+}
+
+fn difference(before: &Group, after: &Group, resampling: Resampling) -> Difference {
+    let (samples, skipped) = bootstrap::paired(&before.cells, &after.cells);
+    let mut rng = stream(resampling.seed, &name(&after.key, &before.key.probe));
+    Difference {
+        estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
+        skipped,
+        key: after.key.clone(),
+        baseline: before.key.probe.clone(),
+        higher_is_better: after.higher_is_better,
+    }
+}
+
+/// Name of a random stream.
+fn name<'a>(key: &'a Key, purpose: &'a str) -> [&'a str; 9] {
+    let size = match key.grid_size {
+        Some(2) => "2",
+        Some(3) => "3",
+        Some(_) => "grid",
+        None => "",
+    };
+    [&key.experiment, &key.backbone, &key.item_kind, size, &key.metric, &key.variant, &key.method, &key.probe, purpose]
+}
+
+fn baseline_of<'a>(scores: &'a Scores, group: &Group, baseline: &str) -> Option<&'a Group> {
+    let same = |key: &Key| {
+        (&key.experiment, &key.backbone, &key.item_kind, key.grid_size, &key.metric, &key.variant, &key.method)
+            == (
+                &group.key.experiment,
+                &group.key.backbone,
+                &group.key.item_kind,
+                group.key.grid_size,
+                &group.key.metric,
+                &group.key.variant,
+                &group.key.method,
+            )
+    };
+    scores.groups.iter().find(|other| other.key.probe == baseline && same(&other.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scores::Row;
+
+    const RESAMPLING: Resampling = Resampling { resamples: 300, seed: 0 };
+
+    fn row(probe: &str, item: &str, value: Option<f64>) -> Row {
+        let key = crate::fake::key("a", "lrp", probe);
+        Row { key, item: item.into(), target: 0, seed: 0, value, chance: Some(1.0 / 9.0), higher_is_better: true }
+    }
+
+    #[test]
+    fn undefined_scores_are_counted_and_left_out() {
+        let scores = Scores::from_rows([row("linear-ce", "0", Some(0.2)), row("linear-ce", "1", None), row("linear-ce", "2", Some(0.4))]);
+        let found = Summaries::new(&scores, &Roles::default(), RESAMPLING);
+        let mean = &found.means[0];
+        assert_eq!(mean.skipped, 1);
+        let estimate = mean.estimate.expect("two values");
+        assert_eq!((estimate.n, estimate.items), (2, 2));
+        assert!((estimate.mean - 0.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_group_without_values_has_no_mean() {
+        let found = Summaries::new(&Scores::from_rows([row("linear-ce", "0", None)]), &Roles::default(), RESAMPLING);
+        assert_eq!((found.means[0].estimate, found.means[0].skipped), (None, 1));
+    }
+
+    #[test]
+    fn differences_are_paired_and_their_gaps_counted() {
+        let rows = (0..20).flat_map(|i| {
+            let base = f64::from(i) / 40.0;
+            let item = i.to_string();
+            [row("linear-ce", &item, Some(base)), row("linear-bce", &item, (i != 3).then_some(base + 0.1))]
+        });
+        let found = Summaries::new(&Scores::from_rows(rows), &Roles::default(), RESAMPLING);
+        assert_eq!(found.differences.len(), 1);
+        let difference = &found.differences[0];
+        let estimate = difference.estimate.expect("pairs");
+        assert_eq!((estimate.n, difference.skipped, difference.baseline.as_str()), (19, 1, "linear-ce"));
+        assert!((estimate.mean - 0.1).abs() < 1e-12 && (estimate.high - estimate.low) < 1e-9, "{estimate:?}");
+    }
+}

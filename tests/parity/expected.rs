@@ -1,0 +1,78 @@
+//! What a generator stored, and how close is close.
+
+use std::{collections::BTreeMap, path::Path};
+
+use features::{
+    backbone::{NamedTensor, NamedTensors},
+    tensor::{Device, Tensor, from_vec, to_vec},
+};
+use serde::de::DeserializeOwned;
+
+use crate::formula;
+
+/// A map as its largest magnitude and integers in millionths of it.
+#[derive(serde::Deserialize)]
+pub struct StoredMap {
+    largest: f64,
+    millionths: Vec<i32>,
+}
+
+impl StoredMap {
+    pub fn values(&self) -> Vec<f32> {
+        self.millionths.iter().map(|&m| (f64::from(m) * self.largest / 1e6) as f32).collect()
+    }
+}
+
+/// Reads `tests/parity/CASE/expected.json`.
+pub fn read<T: DeserializeOwned>(case: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join(case).join("expected.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The formula's checkpoint; running variances are multiplied by their factor where one is stored.
+pub fn checkpoint(listed: &[(String, Vec<usize>)], factors: &BTreeMap<String, f32>) -> NamedTensors {
+    listed
+        .iter()
+        .map(|(name, shape)| {
+            let factor = factors.get(name).copied().unwrap_or(1.0);
+            let values = formula::tensor(name, shape).into_iter().map(|v| v * factor).collect();
+            (name.clone(), NamedTensor { shape: shape.clone(), values })
+        })
+        .collect()
+}
+
+/// One checkpoint tensor as a 1x1 convolution's weight `[out, in, 1, 1]`.
+pub fn pointwise(tensors: &NamedTensors, name: &str, device: &Device) -> Tensor<4> {
+    let NamedTensor { shape, values } = &tensors[name];
+    from_vec(values.clone(), [shape[0], shape[1], 1, 1], device)
+}
+
+/// One checkpoint tensor of rank 1.
+pub fn vector(tensors: &NamedTensors, name: &str, device: &Device) -> Tensor<1> {
+    let NamedTensor { shape, values } = &tensors[name];
+    from_vec(values.clone(), [shape[0]], device)
+}
+
+/// Sum over everything but the first axis, in f64.
+pub fn sums(tensor: Tensor<4>) -> Vec<f32> {
+    let images = tensor.dims()[0];
+    let values = to_vec(tensor);
+    values
+        .chunks_exact(values.len() / images)
+        .map(|image| image.iter().map(|&v| f64::from(v)).sum::<f64>() as f32)
+        .collect()
+}
+
+/// Largest difference over the largest expected magnitude must not exceed `tolerance`.
+pub fn check(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of values");
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let worst = found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f - e).abs())
+        .fold(0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
+    eprintln!("{what}: {:.1e} of {tolerance:.0e} allowed", worst / largest);
+    assert!(worst <= tolerance * largest, "{what}: off by {:.2e} of the largest magnitude {largest}", worst / largest);
+}
