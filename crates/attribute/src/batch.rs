@@ -14,37 +14,25 @@ pub fn times(cotangents: Tensor<4>, activations: Tensor<4>) -> Tensor<4> {
     }
     let width: usize = rest.iter().product();
     // One image: as rows of a matrix the product is a shared row, which backends do without copying.
-    let activations = if images == 1 {
-        activations.reshape([1, width])
-    } else {
-        spread(activations, rows).reshape([rows, width])
-    };
+    let activations =
+        if images == 1 { activations.reshape([1, width]) } else { spread(activations, rows).reshape([rows, width]) };
     (cotangents.reshape([rows, width]) * activations).reshape(shape)
 }
 
 /// Activations repeated for the cotangents of each image: `[n, ..]` to `[rows, ..]`.
 ///
 /// Panics when `rows` is not a multiple of `n`: the cotangents then are not image-major.
-pub fn spread<const D: usize>(
-    activations: features::tensor::Tensor<D>,
-    rows: usize,
-) -> features::tensor::Tensor<D> {
+pub fn spread<const D: usize>(activations: features::tensor::Tensor<D>, rows: usize) -> features::tensor::Tensor<D> {
     let shape = activations.dims();
     let images = shape[0];
-    assert!(
-        images > 0 && rows % images == 0,
-        "{rows} cotangents for {images} images"
-    );
+    assert!(images > 0 && rows % images == 0, "{rows} cotangents for {images} images");
     if images == rows {
         return activations;
     }
     let width: usize = shape[1..].iter().product();
     let mut spread = shape;
     spread[0] = rows;
-    activations
-        .reshape([images, 1, width])
-        .repeat_dim(1, rows / images)
-        .reshape(spread)
+    activations.reshape([images, 1, width]).repeat_dim(1, rows / images).reshape(spread)
 }
 
 /// One where `values > 0`, else zero.
@@ -53,16 +41,12 @@ pub fn positive(values: Tensor<4>) -> Tensor<4> {
 }
 
 /// `max(values, 0)`.
-pub fn positive_part<const D: usize>(
-    values: features::tensor::Tensor<D>,
-) -> features::tensor::Tensor<D> {
+pub fn positive_part<const D: usize>(values: features::tensor::Tensor<D>) -> features::tensor::Tensor<D> {
     values.clamp_min(0.0)
 }
 
 /// `min(values, 0)`.
-pub fn negative_part<const D: usize>(
-    values: features::tensor::Tensor<D>,
-) -> features::tensor::Tensor<D> {
+pub fn negative_part<const D: usize>(values: features::tensor::Tensor<D>) -> features::tensor::Tensor<D> {
     values.clamp_max(0.0)
 }
 

@@ -118,9 +118,7 @@ impl Composite {
             (Self::EpsilonGammaBox { .. }, Kind::Scale | Kind::Relu | Kind::Offset) => Rule::Pass,
             // A maximum has no linear part: relevance goes where the gradient goes.
             (Self::EpsilonGammaBox { .. }, Kind::MaxPool) => Rule::Gradient,
-            (Self::EpsilonGammaBox { .. }, Kind::AvgPool | Kind::GlobalAvgPool) => {
-                Rule::Proportional
-            }
+            (Self::EpsilonGammaBox { .. }, Kind::AvgPool | Kind::GlobalAvgPool) => Rule::Proportional,
             (Self::EpsilonGammaBox { sum, .. }, Kind::Sum) => match sum {
                 ResidualSum::Proportional => Rule::Proportional,
                 ResidualSum::Duplicate => Rule::Duplicate,
@@ -136,9 +134,7 @@ impl fmt::Display for Composite {
             Self::GuidedBackprop => "guided_backprop",
             Self::Bcos => "bcos",
             Self::EpsilonGammaBox { sum: ResidualSum::Proportional, .. } => "epsilon_gamma_box",
-            Self::EpsilonGammaBox { sum: ResidualSum::Duplicate, .. } => {
-                "epsilon_gamma_box:reference"
-            }
+            Self::EpsilonGammaBox { sum: ResidualSum::Duplicate, .. } => "epsilon_gamma_box:reference",
         })
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use features::{
     backbone::Backbone,
-    error::Result,
+    error::{Error, Result},
     network::Network,
     tensor::{Tensor, from_vec, to_vec},
 };
@@ -135,19 +135,27 @@ impl Explainer {
     }
 
     /// Maps of `image` `[1, c, h, w]` for classes `targets`, ordered by target, head, method.
-    pub fn explain(&self, image: &Tensor<4>, targets: &[usize]) -> Vec<Map> {
+    ///
+    /// # Errors
+    /// `BadData` for a target that a head has no logit for.
+    pub fn explain(&self, image: &Tensor<4>, targets: &[usize]) -> Result<Vec<Map>> {
         let pass = Pass::record(&self.network, &self.heads, image);
-        let logits: Vec<Vec<f32>> = pass
-            .heads
-            .iter()
-            .map(|head| to_vec(head.output().clone()))
-            .collect();
+        let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
+        for (head, logits) in self.heads.iter().zip(&logits) {
+            if let Some(target) = targets.iter().find(|target| **target >= logits.len()) {
+                return Err(Error::BadData(format!(
+                    "class {target} is to be explained, probe {} knows {} classes; \
+                     use the images the probes were trained for",
+                    head.id,
+                    logits.len()
+                )));
+            }
+        }
         let mut maps = Vec::new();
         for group in &self.groups {
             for &method in &group.methods {
-                let chosen: Vec<usize> = (0..self.heads.len())
-                    .filter(|&head| self.heads[head].methods.contains(&method))
-                    .collect();
+                let chosen: Vec<usize> =
+                    (0..self.heads.len()).filter(|&head| self.heads[head].methods.contains(&method)).collect();
                 let values = match method {
                     Method::IntegratedGradients => self.integrated(group, image, targets, &chosen),
                     method => self.one_pass(group, method, &pass, targets, &chosen),
@@ -164,7 +172,7 @@ impl Explainer {
             methods.iter().position(|method| *method == map.method)
         };
         maps.sort_by_key(|map| (map.target, map.head, place(map)));
-        maps
+        Ok(maps)
     }
 
     /// Maps of one method from a pass that exists, head-major: heads `chosen`, then targets.
@@ -201,19 +209,11 @@ impl Explainer {
                 }
             }
         };
-        chunks(cotangents, self.budget.chunk)
-            .flat_map(|chunk| rows_of(maps(chunk)))
-            .collect()
+        chunks(cotangents, self.budget.chunk).flat_map(|chunk| rows_of(maps(chunk))).collect()
     }
 
     /// Integrated gradients, head-major: as many points at once as the budget has room for.
-    fn integrated(
-        &self,
-        group: &Group,
-        image: &Tensor<4>,
-        targets: &[usize],
-        chosen: &[usize],
-    ) -> Vec<Vec<f32>> {
+    fn integrated(&self, group: &Group, image: &Tensor<4>, targets: &[usize], chosen: &[usize]) -> Vec<Vec<f32>> {
         let heads: Vec<Head> = chosen.iter().map(|&head| self.heads[head].clone()).collect();
         let rows = chosen.len() * targets.len();
         let points = self.budget.quadrature.points(self.budget.steps);
@@ -231,17 +231,15 @@ impl Explainer {
             let [_, wide, height, width] = cotangents.dims();
             let cotangents = cotangents.reshape([points.len() * rows, wide / rows, height, width]);
             let pulled = if points.len() == 1 {
-                let parts = chunks(cotangents, self.budget.chunk)
-                    .map(|chunk| pass.backbone.pull_back(&group.backbone, chunk));
+                let parts =
+                    chunks(cotangents, self.budget.chunk).map(|chunk| pass.backbone.pull_back(&group.backbone, chunk));
                 Tensor::cat(parts.collect(), 0)
             } else {
                 pass.backbone.pull_back(&group.backbone, cotangents)
             };
             integrated_gradients::weighted(pulled, points)
         });
-        let integral = sums
-            .reduce(|total, part| total + part)
-            .expect("a quadrature has at least one point");
+        let integral = sums.reduce(|total, part| total + part).expect("a quadrature has at least one point");
         rows_of(integrated_gradients::maps(image, integral))
     }
 }
@@ -257,10 +255,7 @@ struct Pass {
 impl Pass {
     fn record(network: &Network, heads: &[Head], image: &Tensor<4>) -> Self {
         let (features, backbone) = Tape::record(network, image.clone());
-        let heads = heads
-            .iter()
-            .map(|head| Tape::record(&head.network, features.clone()).1)
-            .collect();
+        let heads = heads.iter().map(|head| Tape::record(&head.network, features.clone()).1).collect();
         Self { image: image.clone(), features, backbone, heads }
     }
 }
@@ -291,16 +286,11 @@ fn one_hot(logits: &Tensor<4>, targets: &[usize]) -> Tensor<4> {
 fn chunks(values: Tensor<4>, size: usize) -> impl Iterator<Item = Tensor<4>> {
     let [rows, ..] = values.dims();
     let size = size.max(1);
-    (0..rows)
-        .step_by(size)
-        .map(move |first| values.clone().narrow(0, first, size.min(rows - first)))
+    (0..rows).step_by(size).map(move |first| values.clone().narrow(0, first, size.min(rows - first)))
 }
 
 /// `[m, h, w]` as `m` row-major vectors.
 fn rows_of(maps: Tensor<3>) -> Vec<Vec<f32>> {
     let [_, height, width] = maps.dims();
-    to_vec(maps)
-        .chunks_exact(height * width)
-        .map(<[f32]>::to_vec)
-        .collect()
+    to_vec(maps).chunks_exact(height * width).map(<[f32]>::to_vec).collect()
 }

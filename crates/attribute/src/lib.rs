@@ -5,13 +5,19 @@
 //! probes, targets and methods share the pass. The stage reads probes and images, builds grids and writes maps.
 #![recursion_limit = "256"]
 
+pub mod attribute;
 pub mod batch;
+pub mod cli;
 pub mod composite;
+pub mod config;
 pub mod explain;
+pub mod grid;
+pub mod item;
 pub mod linear;
 pub mod method;
 pub mod plan;
 pub mod rule;
+pub mod table;
 pub mod tape;
 
 #[cfg(test)]

@@ -27,22 +27,12 @@ pub struct LinearMap {
 impl LinearMap {
     /// The convolution as it is.
     pub fn conv(conv: &Conv) -> Self {
-        Self {
-            weight: conv.weight.clone(),
-            bias: conv.bias.clone(),
-            stride: conv.stride,
-            padding: conv.padding,
-        }
+        Self { weight: conv.weight.clone(), bias: conv.bias.clone(), stride: conv.stride, padding: conv.padding }
     }
 
     /// The linear part of a B-cos convolution: unit-norm rows, no bias.
     pub fn bcos(conv: &BcosConv) -> Self {
-        Self {
-            weight: conv.unit_weight(),
-            bias: None,
-            stride: conv.stride,
-            padding: conv.padding,
-        }
+        Self { weight: conv.unit_weight(), bias: None, stride: conv.stride, padding: conv.padding }
     }
 
     /// A convolution and the channel scale behind it as one map.
@@ -63,11 +53,7 @@ impl LinearMap {
 
     /// The same geometry with other parameters.
     pub fn with(&self, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
-        Self {
-            weight,
-            bias,
-            ..self.clone()
-        }
+        Self { weight, bias, ..self.clone() }
     }
 
     /// Several maps of one input as one: outputs stacked along channels. Missing biases count as 0.
@@ -75,9 +61,7 @@ impl LinearMap {
         let weight = Tensor::cat(maps.iter().map(|map| map.weight.clone()).collect(), 0);
         let bias = maps.iter().any(|map| map.bias.is_some()).then(|| {
             let biases = maps.iter().map(|map| {
-                map.bias.clone().unwrap_or_else(|| {
-                    Tensor::zeros([map.weight.dims()[0]], &map.weight.device())
-                })
+                map.bias.clone().unwrap_or_else(|| Tensor::zeros([map.weight.dims()[0]], &map.weight.device()))
             });
             Tensor::cat(biases.collect(), 0)
         });
@@ -86,12 +70,7 @@ impl LinearMap {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn apply(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(
-            input,
-            self.weight.clone(),
-            self.bias.clone(),
-            ConvOptions::new(self.stride, self.padding, [1, 1], 1),
-        )
+        conv2d(input, self.weight.clone(), self.bias.clone(), ConvOptions::new(self.stride, self.padding, [1, 1], 1))
     }
 
     /// `Wᵀ r`: `[m, out, rows', columns']` to `[m, in, rows, columns]`; `size` is `[rows, columns]`.
@@ -102,10 +81,7 @@ impl LinearMap {
         let rest = |axis: usize, kernel: usize, positions: usize| {
             size[axis] + 2 * self.padding[axis] - kernel - (positions - 1) * self.stride[axis]
         };
-        let padding_out = [
-            rest(0, kernel_rows, rows),
-            rest(1, kernel_columns, columns),
-        ];
+        let padding_out = [rest(0, kernel_rows, rows), rest(1, kernel_columns, columns)];
         conv_transpose2d(
             relevance,
             self.weight.clone(),
@@ -127,12 +103,8 @@ pub fn box_transpose(
         return values;
     }
     let [batch, channels, rows, columns] = values.dims();
-    let ones = LinearMap {
-        weight: Tensor::ones([1, 1, kernel[0], kernel[1]], &values.device()),
-        bias: None,
-        stride,
-        padding,
-    };
+    let ones =
+        LinearMap { weight: Tensor::ones([1, 1, kernel[0], kernel[1]], &values.device()), bias: None, stride, padding };
     // Channels do not mix, so they may stand in the batch.
     ones.transpose(values.reshape([batch * channels, 1, rows, columns]), size)
         .reshape([batch, channels, size[0], size[1]])
@@ -148,7 +120,5 @@ pub fn average_transpose(pool: &Pool, values: Tensor<4>, size: [usize; 2]) -> Te
 /// The transpose of the mean over all positions: `[m, c, 1, 1]` to `[m, c, rows, columns]`.
 pub fn global_average_transpose(values: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     let [batch, channels, ..] = values.dims();
-    (values / (size[0] * size[1]) as f32)
-        .expand([batch, channels, size[0], size[1]])
-        .mul_scalar(1.0)
+    (values / (size[0] * size[1]) as f32).expand([batch, channels, size[0], size[1]]).mul_scalar(1.0)
 }

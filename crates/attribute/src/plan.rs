@@ -71,12 +71,7 @@ impl Plan {
     }
 }
 
-fn bind_layer(
-    layer: &Layer,
-    scale: Option<&ChannelScale>,
-    composite: &Composite,
-    state: &mut State,
-) -> Result<Bound> {
+fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite, state: &mut State) -> Result<Bound> {
     let kind = Kind::of(layer);
     let place = match (state.entry, kind) {
         (Entry::Pixels, Kind::Conv | Kind::BcosConv) => Place::First,
@@ -129,9 +124,7 @@ fn bind_layer(
             };
             Bound::Bcos(BcosRule::new(conv, scale, scaling))
         }
-        (Layer::Scale(scale), Rule::Gradient) => {
-            Bound::Scale(features::network::per_channel(&scale.scale))
-        }
+        (Layer::Scale(scale), Rule::Gradient) => Bound::Scale(features::network::per_channel(&scale.scale)),
         (Layer::Relu, Rule::Gradient) => Bound::ReluGradient,
         (Layer::Relu, Rule::Guided) => Bound::ReluGuided,
         (Layer::MaxPool(pool), Rule::Gradient) => Bound::MaxPool(*pool),
@@ -143,12 +136,7 @@ fn bind_layer(
     })
 }
 
-fn bind_sum(
-    branches: &[Network],
-    rule: &Rule,
-    composite: &Composite,
-    state: &mut State,
-) -> Result<Bound> {
+fn bind_sum(branches: &[Network], rule: &Rule, composite: &Composite, state: &mut State) -> Result<Bound> {
     let mut plans = Vec::with_capacity(branches.len());
     let (mut entry, mut sign) = (state.entry, Sign::NonNegative);
     for branch in branches {

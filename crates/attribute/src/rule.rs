@@ -93,9 +93,7 @@ impl Bound {
             Self::AvgPool(pool) => average_transpose(pool, given, size),
             Self::AvgPoolShare(pool) => share(seen, given, |r| average_transpose(pool, r, size)),
             Self::GlobalAverage => global_average_transpose(given, size),
-            Self::GlobalAverageShare => {
-                share(seen, given, |r| global_average_transpose(r, size))
-            }
+            Self::GlobalAverageShare => share(seen, given, |r| global_average_transpose(r, size)),
             Self::Gamma(rule) => rule.pull_back(seen, given),
             // METHOD: LRP-epsilon: R_i = x_i * sum_o w_oi R_o / stab(z_o), the bias inside z.
             Self::Epsilon(map, epsilon) => {
@@ -114,21 +112,13 @@ impl Bound {
 }
 
 /// `x * poolᵀ(R / stab(pool(x)))`.
-fn share(
-    seen: &Seen<'_>,
-    given: Tensor<4>,
-    transpose: impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+fn share(seen: &Seen<'_>, given: Tensor<4>, transpose: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let ratio = times(given, stabilise(seen.output.clone(), STABILISER).recip());
     times(transpose(ratio), seen.input.clone())
 }
 
 /// Pulls each branch's part back through its own tape and adds what arrives at the shared input.
-fn branches(
-    seen: &Seen<'_>,
-    plans: &[Plan],
-    part: impl Fn(&Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     seen.branches
         .iter()
         .zip(plans)

@@ -51,14 +51,9 @@ impl Tape {
             let mut branches = Vec::new();
             activation = match layer {
                 Layer::Sum(networks) => {
-                    branches = networks
-                        .iter()
-                        .map(|branch| Self::record(branch, input.clone()).1)
-                        .collect();
+                    branches = networks.iter().map(|branch| Self::record(branch, input.clone()).1).collect();
                     let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
-                    outputs
-                        .reduce(|total, branch| total + branch)
-                        .expect("a sum has at least one branch")
+                    outputs.reduce(|total, branch| total + branch).expect("a sum has at least one branch")
                 }
                 layer => layer.forward(input.clone()),
             };
@@ -81,10 +76,7 @@ impl Tape {
         plan.steps.iter().rev().fold(cotangents, |cotangents, step| {
             let seen = Seen {
                 input: &self.records[step.first].input,
-                output: self
-                    .records
-                    .get(step.last + 1)
-                    .map_or(&self.output, |next| &next.input),
+                output: self.records.get(step.last + 1).map_or(&self.output, |next| &next.input),
                 branches: &self.records[step.first].branches,
             };
             step.bound.pull_back(&seen, cotangents)

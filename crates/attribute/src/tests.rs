@@ -58,13 +58,7 @@ impl Draw {
 
     /// 3 channels to 6, with every kind of conventional layer that a backbone has.
     fn conventional(&mut self) -> Network {
-        let main = vec![
-            self.conv([4, 6], 3, 2),
-            self.scale(6),
-            Layer::Relu,
-            self.conv([6, 6], 3, 1),
-            self.scale(6),
-        ];
+        let main = vec![self.conv([4, 6], 3, 2), self.scale(6), Layer::Relu, self.conv([6, 6], 3, 1), self.scale(6)];
         let shortcut = vec![self.conv([4, 6], 1, 2), self.scale(6)];
         Network::new(vec![
             self.conv([3, 4], 3, 1),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use evaluate::Config;
-use evaluate::metric::Metric;
 use features::error::Result;
 use features::stage::{Stage, StageArgs};
+
+use crate::evaluate::Config;
+use crate::metric::Metric;
 
 /// Score attribution maps: do they point at their target, and how compact are they?
 ///

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use attribute::item::ItemKind;
 use attribute::table::{MAPS, MapRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use features::error::{Error, Result};
@@ -21,12 +22,10 @@ use crate::table::{SCORES, ScoreRows};
 
 /// Raised when the same maps and configuration would get other scores.
 const ALGORITHM: u32 = 1;
-/// Directories of the map tables; they share their parts.
-const MAP_DIRS: [&str; 3] = ["attribute", "attribute.grid2", "attribute.scenes"];
 /// `item_kind` of a grid of images.
-const GRID: &str = "grid";
+const GRID: &str = ItemKind::Grid3.name();
 /// `item_kind` of a multi-object image.
-const SCENE: &str = "scene";
+const SCENE: &str = ItemKind::Scene.name();
 
 /// The section `[evaluate]` of an experiment file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -48,6 +47,7 @@ impl Default for Config {
 
 /// Everything that is open while the stage runs.
 struct Inputs {
+    /// A table for each kind of item; they share their parts.
     maps: Vec<Reader>,
     probes: Probes,
     scenes: Option<Scenes>,
@@ -80,7 +80,7 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     for part in pending {
         let tables = inputs.read_part(part)?;
         let rows = score_part(&tables, &plan, &inputs.probes, inputs.scenes.as_ref())?;
-        maps += tables.iter().map(|table| table.item.len()).sum::<usize>();
+        maps += tables.iter().map(MapRows::len).sum::<usize>();
         scores += rows.len();
         artifact.write_part(part, vec![(0, rows.cells())])?;
         progress.advance(1);
@@ -111,9 +111,10 @@ impl Plan {
 
 impl Inputs {
     fn open(stage: &Stage, config: &Config) -> Result<Self> {
-        let maps = MAP_DIRS.iter().map(|dir| Reader::open(&stage.out.join(dir), &MAPS)).collect::<Result<Vec<_>>>()?;
+        let open = |kind: ItemKind| Reader::open(&stage.out.join(kind.dir()), &MAPS);
+        let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
-        let has_scenes = maps.last().is_some_and(|scenes| scenes.rows() > 0);
+        let has_scenes = ItemKind::ALL.iter().zip(&maps).any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
         let scenes = match (&config.images, has_scenes) {
             (_, false) => None,
             (Some(dir), true) => Some(Scenes::read(dir)?),
@@ -151,7 +152,7 @@ fn spec(stage: &Stage, plan: &Plan, inputs: &Inputs, parts: usize) -> ArtifactSp
 
 /// Scores of all maps in `tables`, sorted by item, target, probe, method, metric and variant.
 fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Option<&Scenes>) -> Result<ScoreRows> {
-    let mut order: Vec<(&MapRows, usize)> = tables.iter().flat_map(|table| (0..table.item.len()).map(move |i| (table, i))).collect();
+    let mut order: Vec<(&MapRows, usize)> = tables.iter().flat_map(|table| (0..table.len()).map(move |i| (table, i))).collect();
     order.sort_unstable_by_key(|&(rows, i)| (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i]));
     let scored: Vec<Vec<Scored>> =
         order.par_iter().map(|&(rows, i)| score_row(rows, i, plan, scenes)).collect::<Result<_>>()?;

@@ -4,6 +4,7 @@
 //! the stage around them knows tables.
 #![recursion_limit = "256"]
 
+pub mod cli;
 pub mod evaluate;
 pub mod map;
 pub mod metric;

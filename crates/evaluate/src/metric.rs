@@ -193,7 +193,7 @@ mod tests {
     fn names_round_trip_and_bare_names_mean_the_default() {
         for metric in Metric::ALL {
             assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
-            assert_eq!(metric.name().parse::<Metric>().unwrap().is_default(), true);
+            assert!(metric.name().parse::<Metric>().unwrap().is_default());
             let json = serde_json::to_string(&metric).unwrap();
             assert_eq!(json, format!("\"{metric}\""));
             assert_eq!(serde_json::from_str::<Metric>(&json).unwrap(), metric);
@@ -201,6 +201,13 @@ mod tests {
         assert_eq!("gini".parse::<Metric>().unwrap(), Metric::Gini(Floor::Relative));
         assert_eq!("grid_pointing_game".parse::<Metric>().unwrap().variant(), "reference");
         assert!("gini:avg5".parse::<Metric>().unwrap_err().to_string().contains("gini:relative"));
+    }
+
+    #[test]
+    fn methods_with_a_gaussian_exist() {
+        for name in GAUSSIAN_METHODS {
+            assert!(name.parse::<attribute::method::Method>().is_ok(), "{name}");
+        }
     }
 
     #[test]

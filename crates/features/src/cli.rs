@@ -1,7 +1,8 @@
 //! Command line of `features`: the stage itself, and the data set it is run on by default.
 
 use clap::{Parser, Subcommand};
-use features::stage::StageArgs;
+
+use crate::stage::StageArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,7 +15,7 @@ A killed run goes on where it stopped; a run with nothing to do says so and ends
 Exit codes: 0 done, 1 bug, 2 usage, 65 bad data, 66 input missing, 69 no such device, 73 cannot write, 75 run again.";
 
 const SHAPES_EXAMPLES: &str = "\
-Reads the sections [experiment] seed and [data] train, validation, test, scenes.
+Reads [experiment] seed and [data] train (default 8000), validation (1000), test (4000), scenes (60).
 Writes OUT/images (Parquet, PNG bytes, labels, boxes) and OUT/images.manifest.json.
 
 Example:
@@ -22,7 +23,8 @@ Example:
 
 /// Run images through a frozen backbone once and keep its features for all probes
 ///
-/// Reads the section [features] of the experiment file: images, backbone, splits, batch, keep_bits.
+/// Reads the section [features] of the experiment file: images and backbone (paths from the current directory),
+/// splits (default train, validation, test), batch (64), keep_bits (10).
 /// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.
 #[derive(Debug, Parser)]
 #[command(name = "features", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]

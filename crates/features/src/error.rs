@@ -62,7 +62,9 @@ impl Error {
     /// A failed write of `path`.
     pub fn cannot_write(path: impl AsRef<Path>, source: io::Error) -> Self {
         let path = path.as_ref().display();
-        Self::CannotWrite(format!("{path}: cannot be written ({source}); check space and permissions, or choose another --out"))
+        Self::CannotWrite(format!(
+            "{path}: cannot be written ({source}); check space and permissions, or choose another --out"
+        ))
     }
 }
 

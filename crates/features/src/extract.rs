@@ -141,7 +141,7 @@ impl Extractor {
         let side = self.backbone.input_size;
         if let Some(image) = images.iter().find(|image| (image.rgb.width, image.rgb.height) != (side, side)) {
             let message = format!(
-                "image {}: is {} x {} pixels, backbone {} takes {side} x {side}; leave split `{}` out of [features] splits",
+                "image {}: is {} x {} pixels, backbone {} takes {side} x {side}; take split `{}` out of [features] splits",
                 image.key, image.rgb.width, image.rgb.height, self.backbone.name, image.split
             );
             return Err(Error::BadData(message));
@@ -205,7 +205,8 @@ fn count(images: &Reader, config: &FeaturesConfig) -> Result<Vec<usize>> {
     match config.splits.iter().zip(seen).find(|(_, seen)| *seen == 0) {
         Some((split, _)) => {
             let images = config.images.display();
-            let message = format!("{images}: no image of split `{split}`; add some, or take it out of [features] splits");
+            let message =
+                format!("{images}: no image of split `{split}`; add some, or take it out of [features] splits");
             Err(Error::BadData(message))
         }
         None => Ok(counts),

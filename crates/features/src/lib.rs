@@ -4,6 +4,7 @@
 
 pub mod artifact;
 pub mod backbone;
+pub mod cli;
 pub mod error;
 pub mod extract;
 pub mod images;

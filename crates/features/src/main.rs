@@ -1,11 +1,9 @@
 //! The program `features`.
 #![recursion_limit = "256"]
 
-mod cli;
-
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
+use features::cli::{Cli, Command};
 use features::stage::{self, Stage};
 use features::{extract, shapes};
 

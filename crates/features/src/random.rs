@@ -63,7 +63,9 @@ mod tests {
     #[test]
     fn a_stream_is_its_seed_and_keys() {
         assert_eq!(draws(3, &["train", "7"]), draws(3, &["train", "7"]));
-        for other in [draws(4, &["train", "7"]), draws(3, &["train7"]), draws(3, &["train", "7", ""]), draws(3, &["train", "8"])] {
+        for other in
+            [draws(4, &["train", "7"]), draws(3, &["train7"]), draws(3, &["train", "7", ""]), draws(3, &["train", "8"])]
+        {
             assert_ne!(draws(3, &["train", "7"]), other);
         }
     }

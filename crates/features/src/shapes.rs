@@ -142,7 +142,9 @@ pub fn make(stage: &Stage) -> Result<()> {
     let config: DataConfig = stage.section("data")?;
     let total = config.total();
     if total == 0 {
-        return Err(Error::Usage("section [data]: all splits are empty; give train, validation, test or scenes".into()));
+        return Err(Error::Usage(
+            "section [data]: all splits are empty; give train, validation, test or scenes".into(),
+        ));
     }
     let spec = spec(stage, &config);
     let path = spec.path.display().to_string();

@@ -97,7 +97,8 @@ impl Stage {
             (Some(out), _) => out,
             (None, Some(stem)) => PathBuf::from("out").join(stem),
             (None, None) => {
-                let message = "no experiment: give --config FILE (the shipped ones are in data/experiments), or --out DIR";
+                let message =
+                    "no experiment: give --config FILE (the shipped ones are in data/experiments), or --out DIR";
                 return Err(Error::Usage(message.to_string()));
             }
         };

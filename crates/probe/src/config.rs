@@ -70,16 +70,16 @@ impl Default for Config {
             seeds: seeds.to_vec(),
             tag: String::new(),
         };
-        use {Head::*, Loss::*, Offset::*};
+        use {Head::*, Loss::*};
         Self {
             train: vec![
-                entry(Linear, Ce, None, &[0, 1, 2]),
-                entry(Linear, Bce, None, &[0, 1, 2]),
-                entry(Linear, Bce, LogClasses, &[0, 1, 2]),
-                entry(Bcos1, Bce, LogClasses, &[0]),
-                entry(Bcos2, Bce, LogClasses, &[0]),
-                entry(Bcos3, Bce, LogClasses, &[0, 1, 2]),
-                entry(Bcos3, Ce, LogClasses, &[0]),
+                entry(Linear, Ce, Offset::None, &[0, 1, 2]),
+                entry(Linear, Bce, Offset::None, &[0, 1, 2]),
+                entry(Linear, Bce, Offset::LogClasses, &[0, 1, 2]),
+                entry(Bcos1, Bce, Offset::LogClasses, &[0]),
+                entry(Bcos2, Bce, Offset::LogClasses, &[0]),
+                entry(Bcos3, Bce, Offset::LogClasses, &[0, 1, 2]),
+                entry(Bcos3, Ce, Offset::LogClasses, &[0]),
             ],
             shift: vec![ShiftUp, ShiftDown, ShiftFit],
             shift_deviations: 3.0,
@@ -90,9 +90,8 @@ impl Default for Config {
     }
 }
 
-/// Step size where an entry gives none: 2 for linear heads, 0.2 for others, times the number of classes under BCE,
-/// whose mean over classes makes its gradient that much smaller; twice the plain number for linear and B-cos alike
-/// would be 40 and 4 at 20 classes.
+/// Step size where an entry gives none: 2 for linear heads and 0.2 for others, times the number of classes under BCE,
+/// whose mean over classes makes its gradient that much smaller (40 and 4 at 20 classes).
 pub fn default_learning_rate(head: Head, loss: Loss, classes: usize) -> f64 {
     let base = if head.kind() == Kind::Linear { 2.0 } else { 0.2 };
     base * if loss == Loss::Ce { 1.0 } else { classes as f64 }

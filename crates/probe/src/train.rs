@@ -2,6 +2,8 @@
 
 mod gather;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

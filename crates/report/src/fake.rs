@@ -5,7 +5,7 @@ use crate::findings::{Findings, Inputs, Source, Training};
 use crate::gallery::{Example, Shown};
 use crate::heatmap;
 use crate::roles::{Metric, Roles};
-use crate::scores::{Key, Row, Scores};
+use crate::scores::{Key, Raw, Scores};
 use crate::summary::Resampling;
 use features::random::{normal, stream, uniform};
 
@@ -60,15 +60,15 @@ pub fn scores() -> Scores {
         for method in methods {
             for (at, probe) in PROBES.iter().enumerate() {
                 for metric in Metric::SCORED {
-                    rows.extend(cells(key_of(experiment, backbone, method, probe, metric), metric, at, level(backbone, method)));
+                    rows.push(cells(key_of(experiment, backbone, method, probe, metric), metric, at, level(backbone, method)));
                 }
             }
         }
     }
-    Scores::from_rows(rows)
+    Scores::new(rows)
 }
 
-fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Vec<Row> {
+fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Raw {
     let gain = (levels[at] - levels[0]) / 100.0;
     let lrp = key.method == "lrp";
     let (center, spread) = match metric {
@@ -93,11 +93,11 @@ fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Vec<Row> {
                 let value = center + hard * f64::from(u8::from(chance.is_some())) + spread * normal(&mut rng);
                 let value = if chance.is_some() { value.clamp(0.0, 1.0) } else { value };
                 let undefined = lrp && uniform(&mut rng) < 0.01 && key.probe == "shift_down-ce";
-                found.push(Row { key: key.clone(), item: name.clone(), target, seed, value: (!undefined).then_some(value), chance, higher_is_better: metric != Metric::Entropy });
+                found.push((name.clone(), target, seed, (!undefined).then_some(value)));
             }
         }
     }
-    found
+    Raw { key, chance, higher_is_better: metric != Metric::Entropy, cells: found }
 }
 
 fn predictions(experiment: &str) -> Predictions {
@@ -145,7 +145,7 @@ fn picture(index: u32, strength: f32) -> Picture {
     let (size, cell) = (96usize, (index as usize * 5 + 1) % 9);
     let mut rng = stream(3, &["picture", &index.to_string()]);
     let data: Vec<u8> = (0..size * size).flat_map(|_| { let v = (90.0 + 120.0 * uniform(&mut rng)) as u8; [v, v / 2, 255 - v] }).collect();
-    let photograph = heatmap::Picture { width: size, height: size, data };
+    let photograph = features::images::Rgb { width: size, height: size, data };
     let centre = ((cell % 3 * 32 + 16) as f32, (cell / 3 * 32 + 16) as f32);
     let values: Vec<f32> = (0..size * size)
         .map(|at| {

@@ -4,17 +4,7 @@
 
 use crate::base64;
 use features::error::{Error, Result};
-
-/// An RGB picture, row-major, three bytes a pixel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels across.
-    pub width: usize,
-    /// Pixels down.
-    pub height: usize,
-    /// `width * height * 3` bytes.
-    pub data: Vec<u8>,
-}
+use features::images::Rgb;
 
 /// A signed map, row-major.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +31,7 @@ const BLUE: [f64; 3] = [33.0, 102.0, 172.0];
 const FRAME_COLOUR: [u8; 3] = [0, 120, 90];
 
 /// PNG of `map` over `picture` (of the same size, or none for white), full colour at the 99.5 % quantile of |map|.
-pub fn overlay(map: Map, picture: Option<&Picture>, frame: Option<Frame>) -> Result<Vec<u8>> {
+pub fn overlay(map: Map, picture: Option<&Rgb>, frame: Option<Frame>) -> Result<Vec<u8>> {
     if map.values.len() != map.width * map.height {
         return Err(Error::Bug(format!("a map of {}x{} has {} values", map.width, map.height, map.values.len())));
     }
@@ -66,8 +56,8 @@ pub fn overlay(map: Map, picture: Option<&Picture>, frame: Option<Frame>) -> Res
     paletted(&indices, map.width, map.height, &palette())
 }
 
-/// PNG of a picture with a frame, as a data URI.
-pub fn photograph(picture: &Picture, frame: Option<Frame>) -> Result<Vec<u8>> {
+/// PNG of a picture with a white frame.
+pub fn photograph(picture: &Rgb, frame: Option<Frame>) -> Result<Vec<u8>> {
     let mut data = picture.data.clone();
     if let Some((left, top, width, height)) = frame {
         for (x, y) in outline(left, top, width, height) {

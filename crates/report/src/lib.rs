@@ -1,1 +1,32 @@
-//! report
+//! The report: means with intervals, paired differences, verdicts on the paper's signs, figures, tables and maps.
+//!
+//! `read` gets tables, `report` writes files; everything between is pure: `scores` -> `summary` -> `signs` -> `findings`
+//! -> `page`, `markdown`, `csv`, `latex`.
+#![recursion_limit = "256"]
+
+pub mod accuracy;
+pub mod base64;
+pub mod bootstrap;
+pub mod chart;
+pub mod cli;
+pub mod csv;
+#[cfg(test)]
+mod fake;
+pub mod figures;
+pub mod findings;
+pub mod gallery;
+pub mod heatmap;
+pub mod labels;
+pub mod latex;
+pub mod maps;
+pub mod markdown;
+pub mod page;
+pub mod read;
+pub mod report;
+pub mod roles;
+pub mod scores;
+pub mod signs;
+pub mod summary;
+pub mod svg;
+pub mod table;
+pub mod tables;

@@ -2,7 +2,7 @@
 //!
 //! A group keeps undefined values (`None`), so that how many were skipped is reported and never guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a group of scores has in common. Sorts by experiment, metric, method and then probe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,58 +60,47 @@ pub struct Group {
 /// All groups of all experiments, sorted by key.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scores {
-    /// Names of items, e.g. `grid3/0012`.
+    /// Names of items, e.g. `grid3/0012`, sorted.
     pub items: Vec<String>,
     /// The groups.
     pub groups: Vec<Group>,
 }
 
-/// One row of a score table, as read.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// What its group is.
+/// Scores of one key as read; several of one key are merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raw {
+    /// What they have in common.
     pub key: Key,
-    /// Item name.
-    pub item: String,
-    /// Which target of the item.
-    pub target: i32,
-    /// Seed of the probe.
-    pub seed: i64,
-    /// The score; none where it is undefined.
-    pub value: Option<f64>,
-    /// Score of an uninformative map.
+    /// Mean score of an uninformative map.
     pub chance: Option<f64>,
     /// Whether more is better.
     pub higher_is_better: bool,
+    /// Item name, target, seed and score of each map.
+    pub cells: Vec<(String, i32, i64, Option<f64>)>,
 }
 
 impl Scores {
-    /// Groups rows; their order does not matter.
-    pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Self {
-        let mut names: BTreeMap<String, u32> = BTreeMap::new();
-        let mut items = Vec::new();
+    /// Merges and sorts what was read; the order does not matter.
+    pub fn new(raws: Vec<Raw>) -> Self {
+        let names: std::collections::BTreeSet<&str> = raws.iter().flat_map(|raw| raw.cells.iter().map(|cell| cell.0.as_str())).collect();
+        let items: Vec<String> = names.into_iter().map(str::to_string).collect();
+        let index: HashMap<String, u32> = items.iter().enumerate().map(|(at, name)| (name.clone(), at as u32)).collect();
         let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
-        let mut chances: BTreeMap<Key, (f64, u32)> = BTreeMap::new();
-        for row in rows {
-            let item = *names.entry(row.item).or_insert_with_key(|name| {
-                items.push(name.clone());
-                items.len() as u32 - 1
-            });
-            if let Some(chance) = row.chance {
-                let seen = chances.entry(row.key.clone()).or_default();
-                *seen = (seen.0 + chance, seen.1 + 1);
-            }
-            let cell = Cell { item, target: row.target, seed: row.seed, value: row.value.filter(|v| v.is_finite()) };
-            groups
-                .entry(row.key.clone())
-                .or_insert_with(|| Group { key: row.key, chance: None, higher_is_better: row.higher_is_better, cells: Vec::new() })
-                .cells
-                .push(cell);
+        for Raw { key, chance, higher_is_better, cells } in raws {
+            let empty = || Group { key: key.clone(), chance: None, higher_is_better, cells: Vec::new() };
+            let group = groups.entry(key.clone()).or_insert_with(empty);
+            // Weighted by maps, so that unequally large pieces give the mean over all.
+            let (before, more) = (group.cells.len() as f64, cells.len() as f64);
+            group.chance = match (group.chance, chance) {
+                (Some(old), Some(new)) => Some((old * before + new * more) / (before + more)),
+                (old, new) => old.or(new),
+            };
+            let cells = cells.into_iter().map(|(item, target, seed, value)| Cell { item: index[&item], target, seed, value: value.filter(|v| v.is_finite()) });
+            group.cells.extend(cells);
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         for group in &mut groups {
-            group.chance = chances.get(&group.key).map(|(sum, n)| sum / f64::from(*n));
-            group.cells.sort_by(|a, b| (&items[a.item as usize], a.target, a.seed).cmp(&(&items[b.item as usize], b.target, b.seed)));
+            group.cells.sort_by_key(|cell| (cell.item, cell.target, cell.seed));
         }
         Self { items, groups }
     }
@@ -146,8 +135,8 @@ mod tests {
     #[test]
     fn undefined_and_infinite_scores_are_kept_as_none() {
         let key = crate::fake::key("a", "lrp", "linear-ce");
-        let row = |item: &str, value| Row { key: key.clone(), item: item.into(), target: 0, seed: 0, value, chance: Some(0.25), higher_is_better: true };
-        let scores = Scores::from_rows([row("b", Some(f64::NAN)), row("a", None), row("c", Some(0.5))]);
+        let raw = |item: &str, value| Raw { key: key.clone(), chance: Some(0.25), higher_is_better: true, cells: vec![(item.to_string(), 0, 0, value)] };
+        let scores = Scores::new(vec![raw("b", Some(f64::NAN)), raw("a", None), raw("c", Some(0.5))]);
         let group = scores.group(&key).expect("one group");
         assert_eq!(group.cells.iter().map(|cell| cell.value).collect::<Vec<_>>(), [None, None, Some(0.5)]);
         assert_eq!(group.chance, Some(0.25));

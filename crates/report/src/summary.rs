@@ -148,18 +148,18 @@ fn baseline_of<'a>(scores: &'a Scores, group: &Group, baseline: &str) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::Row;
+    use crate::scores::Raw;
 
     const RESAMPLING: Resampling = Resampling { resamples: 300, seed: 0 };
 
-    fn row(probe: &str, item: &str, value: Option<f64>) -> Row {
+    fn row(probe: &str, item: &str, value: Option<f64>) -> Raw {
         let key = crate::fake::key("a", "lrp", probe);
-        Row { key, item: item.into(), target: 0, seed: 0, value, chance: Some(1.0 / 9.0), higher_is_better: true }
+        Raw { key, chance: Some(1.0 / 9.0), higher_is_better: true, cells: vec![(item.into(), 0, 0, value)] }
     }
 
     #[test]
     fn undefined_scores_are_counted_and_left_out() {
-        let scores = Scores::from_rows([row("linear-ce", "0", Some(0.2)), row("linear-ce", "1", None), row("linear-ce", "2", Some(0.4))]);
+        let scores = Scores::new(vec![row("linear-ce", "0", Some(0.2)), row("linear-ce", "1", None), row("linear-ce", "2", Some(0.4))]);
         let found = Summaries::new(&scores, &Roles::default(), RESAMPLING);
         let mean = &found.means[0];
         assert_eq!(mean.skipped, 1);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_group_without_values_has_no_mean() {
-        let found = Summaries::new(&Scores::from_rows([row("linear-ce", "0", None)]), &Roles::default(), RESAMPLING);
+        let found = Summaries::new(&Scores::new(vec![row("linear-ce", "0", None)]), &Roles::default(), RESAMPLING);
         assert_eq!((found.means[0].estimate, found.means[0].skipped), (None, 1));
     }
 
@@ -181,7 +181,7 @@ mod tests {
             let item = i.to_string();
             [row("linear-ce", &item, Some(base)), row("linear-bce", &item, (i != 3).then_some(base + 0.1))]
         });
-        let found = Summaries::new(&Scores::from_rows(rows), &Roles::default(), RESAMPLING);
+        let found = Summaries::new(&Scores::new(rows.collect()), &Roles::default(), RESAMPLING);
         assert_eq!(found.differences.len(), 1);
         let difference = &found.differences[0];
         let estimate = difference.estimate.expect("pairs");

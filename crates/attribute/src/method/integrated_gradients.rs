@@ -57,8 +57,7 @@ fn gauss_legendre(steps: usize) -> Vec<(f64, f64)> {
                 let (mut value, mut previous) = (1.0, 0.0);
                 for k in 0..steps {
                     let k = k as f64;
-                    (value, previous) =
-                        (((2.0 * k + 1.0) * x * value - k * previous) / (k + 1.0), value);
+                    (value, previous) = (((2.0 * k + 1.0) * x * value - k * previous) / (k + 1.0), value);
                 }
                 slope = n * (x * value - previous) / (x * x - 1.0);
                 let step = value / slope;
@@ -81,12 +80,9 @@ pub fn path(input: &Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
 /// The weighted sum over points: gradients `[points * k, c, h, w]`, point-major, to `[k, c, h, w]`.
 pub fn weighted(gradients: Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
     let rows = gradients.dims()[0] / points.len();
-    let parts = points.iter().enumerate().map(|(i, (_, weight))| {
-        gradients.clone().narrow(0, i * rows, rows) * *weight as f32
-    });
-    parts
-        .reduce(|total, part| total + part)
-        .expect("a quadrature has at least one point")
+    let parts =
+        points.iter().enumerate().map(|(i, (_, weight))| gradients.clone().narrow(0, i * rows, rows) * *weight as f32);
+    parts.reduce(|total, part| total + part).expect("a quadrature has at least one point")
 }
 
 /// `input` `[1, c, h, w]` and the integral of its gradients `[m, c, h, w]` to maps `[m, h, w]`.

@@ -48,11 +48,8 @@ impl BcosRule {
         let size = seen.size();
         let response = self.map.apply(seen.input.clone());
         let norm = self.conv.patch_norm(seen.input.clone());
-        let scale = if self.conv.b == 1.0 {
-            response.ones_like()
-        } else {
-            self.conv.scale(response.clone(), norm.clone())
-        };
+        let scale =
+            if self.conv.b == 1.0 { response.ones_like() } else { self.conv.scale(response.clone(), norm.clone()) };
         match self.scaling {
             Scaling::Constant => {
                 let factor = self.followed(scale);
@@ -62,10 +59,7 @@ impl BcosRule {
             // weights of a layer whose rows have norm 1 by definition.
             Scaling::ConstantEpsilon => {
                 let factor = self.followed(scale) / stabilise(seen.output.clone(), STABILISER);
-                times(
-                    self.map.transpose(times(given, factor), size),
-                    seen.input.clone(),
-                )
+                times(self.map.transpose(times(given, factor), size), seen.input.clone())
             }
             Scaling::Differentiated => self.gradient(seen, given, response, norm, scale),
         }
@@ -91,7 +85,7 @@ impl BcosRule {
         let size = seen.size();
         let b = self.conv.b;
         if b == 1.0 {
-            return self.map.transpose(given, size);
+            return self.map.transpose(times(given, self.followed(scale)), size);
         }
         // (b - 1) * (cos + e)^(b - 2) * cos, the relative slope of the scale; equal to (b - 1) s without the 1e-6.
         let slope = if b == 2.0 {
@@ -100,20 +94,13 @@ impl BcosRule {
             let cosine = response.clone().abs() / norm.clone();
             cosine.clone().add_scalar(1e-6).powf_scalar(b - 2.0) * cosine * (b - 1.0)
         };
-        let along_response = self
-            .map
-            .transpose(times(given.clone(), self.followed(scale + slope.clone())), size);
+        let along_response = self.map.transpose(times(given.clone(), self.followed(scale + slope.clone())), size);
         let by_norm = self.followed(slope * response) / norm.clone();
         let [_, _, kernel_rows, kernel_columns] = self.conv.weight.dims();
         let [rows, ..] = given.dims();
         let per_patch = times(given, by_norm / norm).sum_dim(1);
-        let per_pixel = box_transpose(
-            per_patch,
-            [kernel_rows, kernel_columns],
-            self.conv.stride,
-            self.conv.padding,
-            size,
-        );
+        let per_pixel =
+            box_transpose(per_patch, [kernel_rows, kernel_columns], self.conv.stride, self.conv.padding, size);
         along_response - spread(seen.input.clone(), rows) * per_pixel
     }
 }

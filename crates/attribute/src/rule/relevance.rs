@@ -38,26 +38,16 @@ impl GammaRule {
     pub fn new(map: &LinearMap, gamma: f32, sign: Sign) -> Self {
         let raised = map.with(
             map.weight.clone() + positive_part(map.weight.clone()) * gamma,
-            map.bias
-                .clone()
-                .map(|bias| bias.clone() + positive_part(bias) * gamma),
+            map.bias.clone().map(|bias| bias.clone() + positive_part(bias) * gamma),
         );
         let lowered = map.with(
             map.weight.clone() + negative_part(map.weight.clone()) * gamma,
-            map.bias
-                .clone()
-                .map(|bias| bias.clone() + negative_part(bias) * gamma),
+            map.bias.clone().map(|bias| bias.clone() + negative_part(bias) * gamma),
         );
         let negative = (sign == Sign::Any).then(|| {
-            LinearMap::stacked(&[
-                lowered.with(lowered.weight.clone(), None),
-                raised.with(raised.weight.clone(), None),
-            ])
+            LinearMap::stacked(&[lowered.with(lowered.weight.clone(), None), raised.with(raised.weight.clone(), None)])
         });
-        Self {
-            positive: LinearMap::stacked(&[raised, lowered]),
-            negative,
-        }
+        Self { positive: LinearMap::stacked(&[raised, lowered]), negative }
     }
 
     // METHOD: generalised LRP-gamma. With x = x⁺ + x⁻ and z the layer's output,
@@ -73,20 +63,13 @@ impl GammaRule {
         if let Some(map) = &self.negative {
             denominator = denominator + map.apply(below.clone());
         }
-        let gates = Tensor::cat(
-            vec![
-                positive(seen.output.clone()),
-                positive(seen.output.clone().neg()),
-            ],
-            1,
-        );
+        let gates = Tensor::cat(vec![positive(seen.output.clone()), positive(seen.output.clone().neg())], 1);
         let factor = gates / stabilise(denominator, STABILISER);
         let ratio = times(Tensor::cat(vec![relevance.clone(), relevance], 1), factor);
         match &self.negative {
             None => times(self.positive.transpose(ratio, size), above),
             Some(map) => {
-                times(self.positive.transpose(ratio.clone(), size), above)
-                    + times(map.transpose(ratio, size), below)
+                times(self.positive.transpose(ratio.clone(), size), above) + times(map.transpose(ratio, size), below)
             }
         }
     }
@@ -106,24 +89,11 @@ pub struct BoxRule {
 impl BoxRule {
     /// Makes the changed weights; `low` and `high` have one value for each input channel.
     pub fn new(map: &LinearMap, low: &[f32], high: &[f32]) -> Self {
-        let bound = |values: &[f32]| {
-            features::tensor::from_vec(
-                values.to_vec(),
-                [1, values.len(), 1, 1],
-                &map.weight.device(),
-            )
-        };
+        let bound =
+            |values: &[f32]| features::tensor::from_vec(values.to_vec(), [1, values.len(), 1, 1], &map.weight.device());
         let weight = map.weight.clone();
-        let parts = vec![
-            weight.clone(),
-            positive_part(weight.clone()),
-            negative_part(weight),
-        ];
-        Self {
-            parts: map.with(Tensor::cat(parts, 1), None),
-            low: bound(low),
-            high: bound(high),
-        }
+        let parts = vec![weight.clone(), positive_part(weight.clone()), negative_part(weight)];
+        Self { parts: map.with(Tensor::cat(parts, 1), None), low: bound(low), high: bound(high) }
     }
 
     // METHOD: box rule (z^B): s = R / stab(W x - W⁺ l - W⁻ h), R_i = x Wᵀs - l (W⁺)ᵀs - h (W⁻)ᵀs.
@@ -131,13 +101,8 @@ impl BoxRule {
     pub(super) fn pull_back(&self, seen: &Seen<'_>, relevance: Tensor<4>) -> Tensor<4> {
         let [images, channels, rows, columns] = seen.input.dims();
         let [all, ..] = relevance.dims();
-        let image = |bound: &Tensor<4>| {
-            bound.clone().expand([images, channels, rows, columns]).mul_scalar(-1.0)
-        };
-        let bounded = Tensor::cat(
-            vec![seen.input.clone(), image(&self.low), image(&self.high)],
-            1,
-        );
+        let image = |bound: &Tensor<4>| bound.clone().expand([images, channels, rows, columns]).mul_scalar(-1.0);
+        let bounded = Tensor::cat(vec![seen.input.clone(), image(&self.low), image(&self.high)], 1);
         let denominator = self.parts.apply(bounded.clone());
         let ratio = times(relevance, stabilise(denominator, STABILISER).recip());
         let parts = self.parts.transpose(ratio, seen.size());

@@ -9,14 +9,8 @@ use features::{network::Pool, tensor::Tensor};
 pub fn max_transpose(pool: &Pool, input: &Tensor<4>, given: Tensor<4>) -> Tensor<4> {
     let [batch, channels, pooled_rows, pooled_columns] = given.dims();
     let [images, _, rows, columns] = input.dims();
-    let (_, winners) = max_pool2d_with_indices(
-        input.clone(),
-        [pool.kernel; 2],
-        [pool.stride; 2],
-        [pool.padding; 2],
-        [1, 1],
-        false,
-    );
+    let (_, winners) =
+        max_pool2d_with_indices(input.clone(), [pool.kernel; 2], [pool.stride; 2], [pool.padding; 2], [1, 1], false);
     let windows = pooled_rows * pooled_columns;
     let winners = winners
         .reshape([images, 1, channels * windows])
@@ -24,11 +18,6 @@ pub fn max_transpose(pool: &Pool, input: &Tensor<4>, given: Tensor<4>) -> Tensor
         .reshape([batch * channels, windows]);
     let empty = Tensor::<2>::zeros([batch * channels, rows * columns], &given.device());
     empty
-        .scatter(
-            1,
-            winners,
-            given.reshape([batch * channels, windows]),
-            IndexingUpdateOp::Add,
-        )
+        .scatter(1, winners, given.reshape([batch * channels, windows]), IndexingUpdateOp::Add)
         .reshape([batch, channels, rows, columns])
 }

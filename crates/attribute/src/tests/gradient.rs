@@ -12,11 +12,7 @@ use crate::{
 use features::network::Network;
 
 /// The gradient by autodiff of `sum(cotangents * network(input))`, each cotangent with its own copy of the image.
-fn by_autodiff(
-    build: impl Fn(&Device) -> Network,
-    input: &Tensor<4>,
-    cotangents: &Tensor<4>,
-) -> Tensor<4> {
+fn by_autodiff(build: impl Fn(&Device) -> Network, input: &Tensor<4>, cotangents: &Tensor<4>) -> Tensor<4> {
     let device = Device::autodiff(cpu());
     let rows = cotangents.dims()[0];
     let copied = spread(input.clone(), rows);

@@ -32,9 +32,7 @@ fn dense(conv: &Conv, shape: [usize; 3]) -> Vec<Vec<f64>> {
             to_vec(Conv { bias: None, ..conv.clone() }.forward(unit))
         })
         .collect();
-    (0..columns[0].len())
-        .map(|o| columns.iter().map(|column| f64::from(column[o])).collect())
-        .collect()
+    (0..columns[0].len()).map(|o| columns.iter().map(|column| f64::from(column[o])).collect()).collect()
 }
 
 /// Relevance by the dense matrix: `part(contribution, weight, input)` is what a term counts, `z` picks the case.
@@ -113,8 +111,7 @@ fn epsilon_rule_is_its_formula() {
     let (conv, input, relevance) = layer();
     let (x, r) = (wide(&input), wide(&relevance));
     let matrix = dense(&conv, [2, 6, 5]);
-    let expected =
-        by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, |_, w, i| w * x[i], |_, b| b);
+    let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, |_, w, i| w * x[i], |_, b| b);
     let bound = Bound::Epsilon(LinearMap::conv(&conv), EPSILON as f32);
     compare(pulled(&conv, &input, &relevance, bound), expected);
 }
@@ -163,11 +160,8 @@ fn relevance_is_conserved_by_shared_sums_and_doubled_by_copied_ones() {
 #[test]
 fn heads_and_folds_have_the_rules_of_the_reference() {
     let mut draw = Draw::new("rules", 1.0);
-    let composite = Composite::EpsilonGammaBox {
-        low: vec![0.0; 3],
-        high: vec![1.0; 3],
-        sum: ResidualSum::Proportional,
-    };
+    let composite =
+        Composite::EpsilonGammaBox { low: vec![0.0; 3], high: vec![1.0; 3], sum: ResidualSum::Proportional };
     let linear = Network::new(vec![draw.conv([6, 4], 1, 1), Layer::GlobalAvgPool]);
     let plan = Plan::bind(&linear, &composite, Entry::Features).unwrap();
     assert!(matches!(plan.steps[0].bound, Bound::Gamma(_)));

@@ -89,6 +89,8 @@ fn experiment(name: &str) -> Scratch {
         learning_rate: vec![0.1; 2],
         seed: vec![0, 1],
         epochs: vec![1; 2],
+        batch: vec![1; 2],
+        hidden: vec![0; 2],
         train_loss: vec![0.0; 2],
         gradient_norm: vec![0.0; 2],
         validation_accuracy: vec![0.0; 2],

@@ -44,7 +44,7 @@ pub struct Canvas {
 
 impl Canvas {
     /// A smooth random background with a random tint.
-    // METHOD: uniform noise on a lattice, bilinear with smoothstep weights, at half contrast, plus one offset a channel.
+    // METHOD: uniform noise on a lattice, bilinear with smoothstep weights, at half contrast, plus an offset a channel.
     pub fn background(rng: &mut Stream, side: usize) -> Self {
         let points = side / LATTICE + 1;
         let lattice: Vec<f64> = (0..points * points * 3).map(|_| uniform(rng)).collect();

@@ -37,10 +37,8 @@ fn classes_are_balanced_and_boxes_have_the_size_of_objects() {
 
 #[test]
 fn mean_and_contrast_of_tiles_are_those_of_the_recipe() {
-    let values: Vec<f64> = (0..200)
-        .flat_map(|index| tile(0, "train", index).rgb.data)
-        .map(|byte| f64::from(byte) / 255.0)
-        .collect();
+    let values: Vec<f64> =
+        (0..200).flat_map(|index| tile(0, "train", index).rgb.data).map(|byte| f64::from(byte) / 255.0).collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let deviation = (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64).sqrt();
     assert!((0.47..0.53).contains(&mean) && (0.2..0.3).contains(&deviation), "{mean} {deviation}");

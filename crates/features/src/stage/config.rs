@@ -52,7 +52,11 @@ impl Experiment {
         let value = self.sections.get(name).cloned().unwrap_or_else(|| toml::Table::new().into());
         value.try_into().map_err(|error: toml::de::Error| {
             let file = if self.file.as_os_str().is_empty() { Path::new("no --config") } else { &self.file };
-            Error::Usage(format!("{}: section [{name}]: {}", file.display(), error.to_string().trim().replace('\n', "; ")))
+            Error::Usage(format!(
+                "{}: section [{name}]: {}",
+                file.display(),
+                error.to_string().trim().replace('\n', "; ")
+            ))
         })
     }
 }

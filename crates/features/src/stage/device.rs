@@ -45,7 +45,8 @@ fn cuda(index: usize) -> Result<Device> {
         ("libnvrtc.so", "install the CUDA toolkit or its NVRTC package and set LD_LIBRARY_PATH to its lib directory"),
     ] {
         if !library::is_present(library) {
-            let message = format!("--device cuda:{index}: {library} is not on this machine; {remedy}, or use --device cpu");
+            let message =
+                format!("--device cuda:{index}: {library} is not on this machine; {remedy}, or use --device cpu");
             return Err(Error::Device(message));
         }
     }

@@ -16,7 +16,7 @@ pub struct Data {
     pub validation: Split,
     /// What is looked at once.
     pub test: Split,
-    /// Number of classes: one more than the largest training label.
+    /// Number of classes: as many as the data set names, else one more than the largest training label.
     pub classes: usize,
 }
 
@@ -49,20 +49,21 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
         }
     }
     let [(_, train), (_, validation), (_, test)] = splits;
-    let classes = train.labels.iter().max().map_or(0, |label| label + 1);
+    let largest = train.labels.iter().max().map_or(0, |label| label + 1);
+    let classes = reader.meta("classes").map_or(largest, |names| names.split(',').count());
     for (name, split) in [("train", &train), ("validation", &validation), ("test", &test)] {
         if split.is_empty() {
             return Err(Error::BadData(format!("features have no image of split {name}; check the data set")));
         }
         if let Some(label) = split.labels.iter().find(|&&label| label >= classes) {
-            return Err(Error::BadData(format!("split {name} has label {label}, the training split only {classes} classes")));
+            return Err(Error::BadData(format!("split {name} has label {label}, but there are {classes} classes")));
         }
         if split.pooled.iter().chain(&split.maps).any(|value| !value.is_finite()) {
             return Err(Error::BadData(format!("features of split {name} are not all finite; check the backbone")));
         }
     }
     if classes < 2 {
-        return Err(Error::BadData("the training split has one class only; probes need two".into()));
+        return Err(Error::BadData("there is one class only; probes need two".into()));
     }
     Ok(Data { train, validation, test, classes })
 }

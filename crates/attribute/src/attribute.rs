@@ -1,0 +1,289 @@
+//! The `attribute` stage: grids and scenes in, one map for each target, probe and method out.
+
+use std::{path::PathBuf, time::Instant};
+
+use features::{
+    artifact::{Artifact, ArtifactSpec, Begin, Cells, Input, Reader, TableSpec, round_mantissa},
+    backbone::Backbone,
+    error::{Error, Result},
+    extract::FeaturesConfig,
+    images::{Image, load},
+    network::Network,
+    preprocess::Preprocess,
+    stage::Stage,
+    table::IMAGES,
+    tensor::Device,
+};
+use probe::Probe;
+use rayon::prelude::*;
+
+use crate::{
+    config::{AttributeConfig, IntegratedGradients, Missing, select},
+    explain::{Budget, Explainer, Head},
+    grid,
+    item::{Item, ItemKind, map_shape, of_grid, of_scene, side},
+    method::Method,
+    table::{GRIDS, GridRows, MAPS, MapRows},
+};
+
+/// Raised whenever the same configuration would give other maps.
+const ALGORITHM: u32 = 1;
+/// Items in a part: what a killed run repeats at most.
+const PART: usize = 4;
+/// Directory of the grid table.
+pub const GRIDS_DIR: &str = "attribute.grids";
+
+/// Makes the artifact `attribute` of the stage's section `[attribute]`.
+///
+/// # Errors
+/// A wrong configuration, a missing input, or too few confident tiles for a grid.
+pub fn run(stage: &Stage) -> Result<()> {
+    let config: AttributeConfig = stage.section("attribute")?;
+    config.check()?;
+    let source: FeaturesConfig = stage.section("features")?;
+    let device = stage.device()?;
+    let backbone = Backbone::load(&source.backbone, &device)?;
+    let probes = probe::load(&stage.out, &device)?;
+    let heads = heads(&config, &backbone.network, &probes)?;
+    let (items, inputs) = items(stage, &config, &source, &probes)?;
+    let spec = spec(stage, &config, &items, &backbone, inputs)?;
+    let path = spec.path.display().to_string();
+    let artifact = match Artifact::begin(&stage.run(), spec)? {
+        Begin::UpToDate(_) => {
+            stage.done(&format!("attribute: {path} is up to date"));
+            return Ok(());
+        }
+        Begin::Work(artifact) => artifact,
+    };
+    let worker = Worker::new(&config, &backbone, heads, device)?;
+    let pending = artifact.pending();
+    let part_items = |part: usize| &items[part * PART..items.len().min((part + 1) * PART)];
+    let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
+    let progress = stage.progress("attribute", todo as u64, "items");
+    let since = Instant::now();
+    let mut maps = 0;
+    for part in pending {
+        let explain = |item: &Item| {
+            let rows = worker.rows(item);
+            progress.advance(1);
+            rows
+        };
+        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
+        let rows: Vec<Result<MapRows>> = match worker.device {
+            Device::Flex(_) => part_items(part).par_iter().map(explain).collect(),
+            _ => part_items(part).iter().map(explain).collect(),
+        };
+        let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
+        maps += rows.iter().map(MapRows::len).sum::<usize>();
+        artifact.write_part(part, tables(part_items(part), rows))?;
+    }
+    drop(progress);
+    let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
+    let work = format!("{maps} maps of {todo} items in {path} ({rate:.0} maps/s)");
+    match artifact.finish()? {
+        Some(_) => stage.done(&format!("attribute: {work}")),
+        None => stage.done(&format!("attribute: {work}; other shards are not done")),
+    }
+    Ok(())
+}
+
+/// The probes to explain with the methods that fit them; what does not fit is said once a method.
+fn heads(config: &AttributeConfig, backbone: &Network, probes: &[Probe]) -> Result<Vec<Head>> {
+    let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
+    let chosen = select("probes", &config.probes, &ids, Missing::IsAnError)?;
+    let settings = &config.integrated_gradients;
+    let missing = missing(&settings.probes, &IntegratedGradients::default().probes);
+    let integrated = select("integrated_gradients.probes", &settings.probes, &ids, missing)?;
+    let probes: Vec<&Probe> = probes.iter().filter(|probe| chosen.contains(&probe.id.as_str())).collect();
+    for method in &config.methods {
+        let reasons: Vec<&str> = probes.iter().filter_map(|probe| method.unfit(backbone, &probe.network)).collect();
+        if let Some(reason) = reasons.first() {
+            tracing::warn!("{method} is left out for {} of {} probes: {reason}", reasons.len(), probes.len());
+        }
+    }
+    let heads = probes.into_iter().map(|probe| Head {
+        id: probe.id.clone(),
+        network: probe.network.clone(),
+        methods: config
+            .methods
+            .iter()
+            .copied()
+            .filter(|method| method.unfit(backbone, &probe.network).is_none())
+            .filter(|method| *method != Method::IntegratedGradients || integrated.contains(&probe.id.as_str()))
+            .collect(),
+    });
+    Ok(heads.filter(|head| !head.methods.is_empty()).collect())
+}
+
+/// A pattern of the defaults may name no probe, one that was written may not.
+fn missing(given: &[String], default: &[String]) -> Missing {
+    if given == default { Missing::IsFine } else { Missing::IsAnError }
+}
+
+/// All items in the order of parts, and what they were made from.
+fn items(
+    stage: &Stage,
+    config: &AttributeConfig,
+    source: &FeaturesConfig,
+    probes: &[Probe],
+) -> Result<(Vec<Item>, Vec<Input>)> {
+    let mut inputs = vec![Reader::open(&source.images, &IMAGES)?.input()];
+    let mut items = Vec::new();
+    let scope = &config.integrated_gradients;
+    let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
+    let missing = missing(&config.confident_for, &AttributeConfig::default().confident_for);
+    let judges = select("confident_for", &config.confident_for, &ids, missing)?;
+    let (confident, input) = grid::confident(&stage.out, &judges, config.confidence)?;
+    inputs.push(input);
+    if config.grids3 + config.grids2 > 0 {
+        if judges.is_empty() {
+            return Err(Error::Usage(format!(
+                "section [attribute]: confident_for names no probe; there are {}",
+                ids.join(", ")
+            )));
+        }
+        let images = load(&source.images, &["test"])?;
+        let usable = |image: &&Image| image.label.is_some() && confident.binary_search(&image.id).is_ok();
+        let tiles: Vec<&Image> = images.iter().filter(usable).collect();
+        let side = side(&tiles)?;
+        let labels: Vec<i32> = tiles.iter().filter_map(|tile| tile.label).collect();
+        for (size, count) in [(3, config.grids3), (2, config.grids2)] {
+            let grids = grid::build(&labels, size, count, config.targets(size), stage.seed)?;
+            items.extend(grids.iter().map(|grid| of_grid(grid, &tiles, side, grid.id < scope.grids)));
+        }
+    }
+    if config.scenes > 0 {
+        let scenes = load(&source.images, &["scenes"])?;
+        let first = scenes.iter().take(config.scenes).enumerate();
+        let found = first.map(|(index, image)| of_scene(image, index < scope.scenes));
+        items.extend(found.filter(|item| !item.targets.is_empty()));
+    }
+    if items.is_empty() {
+        return Err(Error::BadData(format!(
+            "{}: no scene has a box and no grid is asked for, so there is nothing to explain",
+            source.images.display()
+        )));
+    }
+    Ok((items, inputs))
+}
+
+fn spec(
+    stage: &Stage,
+    config: &AttributeConfig,
+    items: &[Item],
+    backbone: &Backbone,
+    mut inputs: Vec<Input>,
+) -> Result<ArtifactSpec> {
+    inputs.push(backbone.input.clone());
+    let mut tables = Vec::new();
+    for kind in ItemKind::ALL {
+        let note = |key: &str, value: String| (key.to_string(), value);
+        tables.push(TableSpec {
+            table: &MAPS,
+            dir: kind.dir().to_string(),
+            shapes: vec![map_shape(items, kind)?.to_vec()],
+            meta: [
+                note("map_axes", "rows, columns".to_string()),
+                note("backbone", backbone.name.clone()),
+                note("keep_bits", config.keep_bits.to_string()),
+            ]
+            .into(),
+        });
+    }
+    tables.push(TableSpec { table: &GRIDS, dir: GRIDS_DIR.to_string(), shapes: vec![], meta: [].into() });
+    Ok(ArtifactSpec {
+        stage: "attribute",
+        path: stage.out.join(PathBuf::from("attribute")),
+        algorithm: ALGORITHM,
+        config: config.identity(stage.seed),
+        inputs,
+        tables,
+        parts: items.len().div_ceil(PART),
+    })
+}
+
+/// The rows of a part, table by table: maps of each kind, then grids.
+fn tables(items: &[Item], rows: Vec<MapRows>) -> Vec<(usize, Vec<Cells>)> {
+    let mut maps: [MapRows; 3] = Default::default();
+    let mut grids = GridRows::default();
+    for (item, rows) in items.iter().zip(rows) {
+        let table = ItemKind::ALL.iter().position(|kind| *kind == item.kind).unwrap_or_default();
+        maps[table].append(rows);
+        if let Some(cells) = &item.grid {
+            grids.grid_id.push(item.image_id);
+            grids.grid_size.push(cells.size as i32);
+            grids.cells.push(cells.keys.clone());
+            grids.labels.push(cells.labels.clone());
+            grids.cell_px.push(cells.side as i32);
+        }
+    }
+    let count = maps.len();
+    let mut tables: Vec<_> = maps.into_iter().map(MapRows::cells).enumerate().collect();
+    tables.push((count, grids.cells()));
+    tables
+}
+
+/// All that is needed to explain an item.
+struct Worker {
+    preprocess: Preprocess,
+    device: Device,
+    keep_bits: u32,
+    full: Explainer,
+    /// Without integrated gradients, for items outside their scope.
+    short: Explainer,
+}
+
+impl Worker {
+    fn new(config: &AttributeConfig, backbone: &Backbone, heads: Vec<Head>, device: Device) -> Result<Self> {
+        let budget = Budget {
+            chunk: config.chunk,
+            steps: config.integrated_gradients.steps,
+            quadrature: config.integrated_gradients.quadrature,
+        };
+        let mut fewer = heads.clone();
+        for head in &mut fewer {
+            head.methods.retain(|method| *method != Method::IntegratedGradients);
+        }
+        fewer.retain(|head| !head.methods.is_empty());
+        Ok(Self {
+            preprocess: backbone.encoding.preprocess(),
+            device,
+            keep_bits: config.keep_bits,
+            full: Explainer::new(backbone, heads, budget)?,
+            short: Explainer::new(backbone, fewer, budget)?,
+        })
+    }
+
+    fn rows(&self, item: &Item) -> Result<MapRows> {
+        let explainer = if item.integrated { &self.full } else { &self.short };
+        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
+        let classes: Vec<usize> = item.targets.iter().map(|(_, class)| *class as usize).collect();
+        let mut rows = MapRows::default();
+        for mut map in explainer.explain(&image, &classes)? {
+            let probe = &explainer.heads()[map.head].id;
+            if map.values.iter().any(|value| !value.is_finite()) {
+                let method = map.method;
+                return Err(Error::BadData(format!(
+                    "{}: {method} of probe {probe} is not finite; check the weights of probe and backbone",
+                    item.name
+                )));
+            }
+            let (index, class) = item.targets[map.target];
+            rows.item.push(item.name.clone());
+            rows.item_kind.push(item.kind.name().to_string());
+            rows.grid_size.push(item.kind.grid_size());
+            rows.image_id.push(item.image_id);
+            rows.target_index.push(index);
+            rows.target_class.push(class);
+            rows.probe_id.push(probe.clone());
+            rows.method.push(map.method.to_string());
+            rows.logit.push(map.logit);
+            rows.relevance_sum.push(map.relevance_sum() as f32);
+            rows.height.push(item.picture.height as i32);
+            rows.width.push(item.picture.width as i32);
+            round_mantissa(&mut map.values, self.keep_bits);
+            rows.map.append(&mut map.values);
+        }
+        Ok(rows)
+    }
+}

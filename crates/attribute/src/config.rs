@@ -1,0 +1,190 @@
+//! The section `[attribute]` of an experiment file.
+
+use features::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::method::{
+    Method,
+    integrated_gradients::{Baseline, Quadrature},
+};
+
+/// What is explained, by which methods, for which probes.
+///
+/// Probes are named by id; a name that ends in `*` stands for all ids that begin so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttributeConfig {
+    /// Grids of 3 x 3 tiles.
+    pub grids3: usize,
+    /// Grids of 2 x 2 tiles.
+    pub grids2: usize,
+    /// Random cells explained in each grid; by default 2 of a 3 x 3 grid and 1 of a 2 x 2 grid.
+    pub targets_per_grid: Option<usize>,
+    /// Scenes, the first of the split `scenes`; every class in a scene is explained.
+    pub scenes: usize,
+    /// Methods; those that do not fit the backbone are left out with a warning.
+    pub methods: Vec<Method>,
+    /// Probes to explain; empty for all.
+    pub probes: Vec<String>,
+    /// Probes that must classify every tile of a grid correctly and confidently.
+    pub confident_for: Vec<String>,
+    /// Smallest softmax probability that is confident.
+    pub confidence: f32,
+    /// Settings of integrated gradients.
+    pub integrated_gradients: IntegratedGradients,
+    /// Cotangents pulled through the backbone at once; changes speed and memory only.
+    pub chunk: usize,
+    /// Mantissa bits kept of each map value, 1 to 23.
+    pub keep_bits: u32,
+}
+
+/// Integrated gradients cost many times more than other methods, so they have a scope of their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntegratedGradients {
+    /// Points on the path.
+    pub steps: usize,
+    /// Where the points are.
+    pub quadrature: Quadrature,
+    /// Where the path begins.
+    pub baseline: Baseline,
+    /// Probes; empty for all that are explained.
+    pub probes: Vec<String>,
+    /// Grids of each size, the first ones.
+    pub grids: usize,
+    /// Scenes, the first ones.
+    pub scenes: usize,
+}
+
+impl Default for IntegratedGradients {
+    fn default() -> Self {
+        Self {
+            steps: 16,
+            quadrature: Quadrature::default(),
+            baseline: Baseline::default(),
+            probes: ["linear-ce-s0", "linear-bce-s0"].map(String::from).to_vec(),
+            grids: 12,
+            scenes: 0,
+        }
+    }
+}
+
+impl Default for AttributeConfig {
+    fn default() -> Self {
+        Self {
+            grids3: 40,
+            grids2: 0,
+            targets_per_grid: None,
+            scenes: 30,
+            methods: Method::ALL.into_iter().filter(|method| *method != Method::LrpReference).collect(),
+            probes: Vec::new(),
+            confident_for: ["linear-ce-*", "linear-bce-*"].map(String::from).to_vec(),
+            confidence: 0.95,
+            integrated_gradients: IntegratedGradients::default(),
+            chunk: 32,
+            keep_bits: 7,
+        }
+    }
+}
+
+impl AttributeConfig {
+    /// Refuses values that no run could follow.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the key.
+    pub fn check(&self) -> Result<()> {
+        let wrong = if self.chunk == 0 {
+            "chunk must be at least 1"
+        } else if !(1..=23).contains(&self.keep_bits) {
+            "keep_bits must be 1 to 23"
+        } else if !(0.0..=1.0).contains(&self.confidence) {
+            "confidence must be 0 to 1"
+        } else if self.integrated_gradients.steps == 0 {
+            "integrated_gradients.steps must be at least 1"
+        } else if self.methods.is_empty() {
+            "methods must name at least one method"
+        } else if self.targets_per_grid == Some(0) {
+            "targets_per_grid must be at least 1"
+        } else if self.grids3 + self.grids2 + self.scenes == 0 {
+            "there is nothing to explain: grids3, grids2 and scenes are all 0"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Usage(format!("section [attribute]: {wrong}")))
+    }
+
+    /// Cells explained in a grid with `size` cells on a side.
+    pub fn targets(&self, size: usize) -> usize {
+        let default = if size == 3 { 2 } else { 1 };
+        self.targets_per_grid.unwrap_or(default).min(size * size)
+    }
+
+    /// All that the maps depend on, for the fingerprint: everything but `chunk`.
+    pub fn identity(&self, seed: u64) -> serde_json::Value {
+        let mut value = serde_json::json!(self);
+        if let Some(keys) = value.as_object_mut() {
+            keys.remove("chunk");
+            keys.insert("seed".to_string(), seed.into());
+        }
+        value
+    }
+}
+
+/// The ids that some pattern names, in the order of `ids`; all of them when there is no pattern.
+///
+/// # Errors
+/// [`Error::Usage`] for a pattern of key `key` that names no probe, when `strict`.
+pub fn select<'a>(key: &str, patterns: &[String], ids: &[&'a str], missing: Missing) -> Result<Vec<&'a str>> {
+    let names = |pattern: &str, id: &str| match pattern.strip_suffix('*') {
+        Some(start) => id.starts_with(start),
+        None => id == pattern,
+    };
+    let lost = patterns.iter().find(|pattern| !ids.iter().any(|id| names(pattern, id)));
+    if let (Missing::IsAnError, Some(lost)) = (missing, lost) {
+        return Err(Error::Usage(format!(
+            "section [attribute]: {key} names {lost:?}, which is no probe; there are {}",
+            ids.join(", ")
+        )));
+    }
+    let chosen = |id: &&str| patterns.is_empty() || patterns.iter().any(|pattern| names(pattern, id));
+    Ok(ids.iter().copied().filter(|id| chosen(&id)).collect())
+}
+
+/// What a pattern that names no probe means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A mistake of the user's.
+    IsAnError,
+    /// Nothing, for defaults.
+    IsFine,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_choose_probes() {
+        let ids = ["linear-ce-s0", "linear-ce-s1", "bcos3_offset-bce-s0"];
+        let choose = |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(|p| p.to_string()).collect();
+            select("probes", &patterns, &ids, Missing::IsAnError)
+        };
+        assert_eq!(choose(&[]).unwrap(), ids);
+        assert_eq!(choose(&["linear-*"]).unwrap(), ids[..2]);
+        assert_eq!(choose(&["bcos3_offset-bce-s0", "linear-ce-s0"]).unwrap(), [ids[0], ids[2]]);
+        assert_eq!(choose(&["linear"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn identity_leaves_out_what_changes_speed_only() {
+        let a = AttributeConfig::default();
+        let b = AttributeConfig { chunk: 3, ..a.clone() };
+        let c = AttributeConfig { confidence: 0.9, ..a.clone() };
+        assert_eq!(a.identity(1), b.identity(1));
+        assert_ne!(a.identity(1), c.identity(1));
+        assert_ne!(a.identity(1), a.identity(2));
+        assert_eq!(a.identity(1)["methods"][3], "lrp");
+        assert_eq!(AttributeConfig { chunk: 0, ..a }.check().unwrap_err().exit_code(), 2);
+    }
+}

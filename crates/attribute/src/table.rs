@@ -1,0 +1,190 @@
+//! Declarations of the tables this crate writes: the grids that were built, and the maps.
+
+use features::artifact::{Cells, Column, Columns, Table, Values, Version};
+use features::error::Result;
+
+/// Grids of confidently classified tiles.
+pub const GRIDS: Table = Table {
+    name: "grids",
+    version: Version { major: 1, minor: 0 },
+    row: "one grid; key grid_size and grid_id",
+    columns: &[
+        Column::new("grid_id", Values::I64, "running number among the grids of its size, from 0"),
+        Column::new("grid_size", Values::I32, "cells on a side"),
+        Column::new("cells", Values::TextList, "image_key of each cell, row by row from the top left"),
+        Column::new("labels", Values::I32List, "class of each cell, in the order of cells; all distinct"),
+        Column::new("cell_px", Values::I32, "side of a cell, pixels"),
+    ],
+};
+
+/// Attribution maps.
+pub const MAPS: Table = Table {
+    name: "maps",
+    version: Version { major: 1, minor: 0 },
+    row: "one map; key item, target_index, probe_id and method",
+    columns: &[
+        Column::new("item", Values::Text, "what was explained, like grid3/0012 or scenes/00007; unique"),
+        Column::new("item_kind", Values::Text, "grid or scene"),
+        Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes"),
+        Column::new("image_id", Values::I64, "image_id of the scene, grid_id of the grid"),
+        Column::new("target_index", Values::I32, "grids: cell, row by row; scenes: position among its classes"),
+        Column::new("target_class", Values::I32, "class whose logit is explained"),
+        Column::new("probe_id", Values::Text, "probe whose logit is explained"),
+        Column::new("method", Values::Text, "attribution method"),
+        Column::new("logit", Values::F32, "the explained logit with its offset, for the whole item"),
+        Column::new(
+            "relevance_sum",
+            Values::F32,
+            "sum of the map before rounding: what the method accounts for of the logit",
+        ),
+        Column::new("height", Values::I32, "rows of the map"),
+        Column::new("width", Values::I32, "columns of the map"),
+        Column::new("map", Values::Tensor, "attribution of each pixel, sign kept, shape [height, width], rounded"),
+    ],
+};
+
+/// Columns of [`GRIDS`], an entry a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "each field is documented as a column of the table")]
+pub struct GridRows {
+    pub grid_id: Vec<i64>,
+    pub grid_size: Vec<i32>,
+    pub cells: Vec<Vec<String>>,
+    pub labels: Vec<Vec<i32>>,
+    pub cell_px: Vec<i32>,
+}
+
+impl GridRows {
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::I64(self.grid_id),
+            Cells::I32(self.grid_size),
+            Cells::TextList(self.cells),
+            Cells::I32List(self.labels),
+            Cells::I32(self.cell_px),
+        ]
+    }
+
+    /// The columns of a part that was read.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            grid_id: columns.next()?,
+            grid_size: columns.next()?,
+            cells: columns.next()?,
+            labels: columns.next()?,
+            cell_px: columns.next()?,
+        })
+    }
+}
+
+/// Columns of [`MAPS`], an entry a row; maps one after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "each field is documented as a column of the table")]
+pub struct MapRows {
+    pub item: Vec<String>,
+    pub item_kind: Vec<String>,
+    pub grid_size: Vec<Option<i32>>,
+    pub image_id: Vec<i64>,
+    pub target_index: Vec<i32>,
+    pub target_class: Vec<i32>,
+    pub probe_id: Vec<String>,
+    pub method: Vec<String>,
+    pub logit: Vec<f32>,
+    pub relevance_sum: Vec<f32>,
+    pub height: Vec<i32>,
+    pub width: Vec<i32>,
+    pub map: Vec<f32>,
+}
+
+impl MapRows {
+    /// Position of the column `map`, for its shape.
+    pub const MAP: usize = 12;
+
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::Text(self.item),
+            Cells::Text(self.item_kind),
+            Cells::I32Opt(self.grid_size),
+            Cells::I64(self.image_id),
+            Cells::I32(self.target_index),
+            Cells::I32(self.target_class),
+            Cells::Text(self.probe_id),
+            Cells::Text(self.method),
+            Cells::F32(self.logit),
+            Cells::F32(self.relevance_sum),
+            Cells::I32(self.height),
+            Cells::I32(self.width),
+            Cells::Tensor(self.map),
+        ]
+    }
+
+    /// The columns of a part that was read.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            item: columns.next()?,
+            item_kind: columns.next()?,
+            grid_size: columns.next()?,
+            image_id: columns.next()?,
+            target_index: columns.next()?,
+            target_class: columns.next()?,
+            probe_id: columns.next()?,
+            method: columns.next()?,
+            logit: columns.next()?,
+            relevance_sum: columns.next()?,
+            height: columns.next()?,
+            width: columns.next()?,
+            map: columns.next()?,
+        })
+    }
+
+    /// Moves the rows of `more` behind these.
+    pub fn append(&mut self, mut more: Self) {
+        self.item.append(&mut more.item);
+        self.item_kind.append(&mut more.item_kind);
+        self.grid_size.append(&mut more.grid_size);
+        self.image_id.append(&mut more.image_id);
+        self.target_index.append(&mut more.target_index);
+        self.target_class.append(&mut more.target_class);
+        self.probe_id.append(&mut more.probe_id);
+        self.method.append(&mut more.method);
+        self.logit.append(&mut more.logit);
+        self.relevance_sum.append(&mut more.relevance_sum);
+        self.height.append(&mut more.height);
+        self.width.append(&mut more.width);
+        self.map.append(&mut more.map);
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.item.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.item.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_the_declared_columns() {
+        assert_eq!(MAPS.columns[MapRows::MAP].name, "map");
+        assert_eq!(MapRows::default().cells().len(), MAPS.columns.len());
+        assert_eq!(GridRows::default().cells().len(), GRIDS.columns.len());
+        let rows = GridRows {
+            grid_id: vec![4],
+            grid_size: vec![2],
+            cells: vec![vec!["a".into(); 4]],
+            labels: vec![vec![1, 2, 3, 0]],
+            cell_px: vec![64],
+        };
+        assert_eq!(GridRows::from_cells(rows.clone().cells()).unwrap(), rows);
+    }
+}

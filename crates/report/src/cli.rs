@@ -1,0 +1,50 @@
+//! The command line of `report`.
+
+use crate::report::{self, Config};
+use clap::Parser;
+use features::error::Error;
+use features::stage::{Stage, StageArgs};
+use std::io::Write;
+
+/// Turns the scores of experiments into one report: a page that opens offline, Markdown, CSV, LaTeX and figures.
+///
+/// Reads evaluate/, probe/ and (for the gallery of maps) attribute/ of each experiment. Prints the path of the page on
+/// standard output and the finding in two lines on standard error. Does nothing if the report is up to date.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  report --config data/experiments/report.toml\n  report --out out/mine     all experiments beside out/mine \
+                  that have scores, no gallery\n\nSection [report] of the configuration: experiments, images, resamples, probes.\n\
+                  Exit codes: 0 done or up to date, 2 usage, 65 bad data, 66 input missing, 73 cannot write."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let stage = Stage::new(cli.stage)?;
+    let config: Config = stage.section("report")?;
+    let written = report::write(&stage, &config)?;
+    match written.headline {
+        Some([first, second]) => stage.done(&format!("{first}\n{second}")),
+        None => stage.done("report: up to date"),
+    }
+    if !stage.json {
+        let path = written.page.display();
+        writeln!(std::io::stdout(), "{path}").map_err(|error| Error::cannot_write("standard output", error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

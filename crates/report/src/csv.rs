@@ -1,0 +1,112 @@
+//! Tables for machines: CSV (RFC 4180) with plain numbers in units of the metric, empty where undefined.
+
+use crate::bootstrap::Estimate;
+use crate::findings::Findings;
+use crate::scores::Key;
+use crate::table::column;
+
+/// All files: name and content.
+pub fn all(findings: &Findings) -> Vec<(&'static str, String)> {
+    vec![("means", means(findings)), ("differences", differences(findings)), ("signs", signs(findings)), ("accuracy", accuracy(findings))]
+}
+
+fn means(findings: &Findings) -> String {
+    let mut lines = vec![header(&column::KEY, &[column::CHANCE, column::SKIPPED])];
+    for found in &findings.summaries.means {
+        let tail = [optional(found.chance), found.skipped.to_string()];
+        lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
+    }
+    lines.concat()
+}
+
+fn differences(findings: &Findings) -> String {
+    let mut lines = vec![header(&column::KEY, &[column::BASELINE, column::SKIPPED])];
+    for found in &findings.summaries.differences {
+        let tail = [found.baseline.clone(), found.skipped.to_string()];
+        lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
+    }
+    lines.concat()
+}
+
+fn signs(findings: &Findings) -> String {
+    let head = [column::SIGN, column::STATEMENT, column::BACKBONE, column::METHOD, column::METRIC, column::COMPARISON, column::EXPECTED];
+    let mut lines = vec![header(&head, &[column::VERDICT])];
+    for sign in &findings.signs {
+        let first = [sign.number.to_string(), sign.statement.to_string()];
+        if sign.evidence.is_empty() {
+            let rest = ["", "", "", sign.note, "", "", "", "", "", "", "", "not_tested"].map(String::from);
+            lines.push(line(first.clone().into_iter().chain(rest)));
+        }
+        for found in &sign.evidence {
+            let words = [found.backbone.clone(), found.method.clone(), found.metric.name().into(), found.comparison.clone(), found.expected.words()];
+            let tail = [found.verdict.name().to_string()];
+            lines.push(line(first.clone().into_iter().chain(words).chain(numbers(found.estimate.as_ref())).chain(tail)));
+        }
+    }
+    lines.concat()
+}
+
+fn accuracy(findings: &Findings) -> String {
+    let mut lines = vec![header(&[column::EXPERIMENT, column::PROBE], &[])];
+    for found in &findings.accuracies {
+        lines.push(line([found.experiment.clone(), found.probe.clone()].into_iter().chain(numbers(Some(&found.estimate)))));
+    }
+    lines.concat()
+}
+
+fn header(first: &[&str], last: &[&str]) -> String {
+    line(first.iter().chain(&column::ESTIMATE).chain(last).map(|name| name.to_string()))
+}
+
+fn key(key: &Key) -> Vec<String> {
+    let Key { experiment, backbone, item_kind, grid_size, metric, variant, method, probe, head, loss, offset } = key.clone();
+    let grid_size = grid_size.map(|size| size.to_string()).unwrap_or_default();
+    vec![experiment, backbone, item_kind, grid_size, metric, variant, method, probe, head, loss, offset]
+}
+
+/// Mean, interval, n, items and seeds.
+fn numbers(estimate: Option<&Estimate>) -> [String; 6] {
+    match estimate {
+        Some(e) => [e.mean.to_string(), e.low.to_string(), e.high.to_string(), e.n.to_string(), e.items.to_string(), e.seeds.to_string()],
+        None => [String::new(), String::new(), String::new(), "0".into(), "0".into(), "0".into()],
+    }
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn line(fields: impl IntoIterator<Item = String>) -> String {
+    let quoted: Vec<String> = fields.into_iter().map(quote).collect();
+    quoted.join(",") + "\r\n"
+}
+
+fn quote(field: String) -> String {
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Number of fields, quotes understood.
+    fn fields(line: &str) -> usize {
+        let mut quoted = false;
+        1 + line.chars().filter(|c| { quoted ^= *c == '"'; *c == ',' && !quoted }).count()
+    }
+
+    #[test]
+    fn fields_are_quoted_where_needed() {
+        for (plain, quoted) in [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\"")] {
+            assert_eq!(quote(plain.into()), quoted);
+        }
+    }
+
+    #[test]
+    fn every_line_has_as_many_fields_as_the_header() {
+        for (name, text) in all(&crate::fake::findings()) {
+            let counts: Vec<usize> = text.lines().map(fields).collect();
+            assert!(counts.len() > 3 && counts.iter().all(|count| *count == counts[0]), "{name}: {counts:?}");
+        }
+    }
+}

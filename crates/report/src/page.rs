@@ -1,0 +1,209 @@
+//! The report as one HTML file that opens offline: style, figures and pictures are inside; it needs no script.
+
+use crate::figures::Figure;
+use crate::findings::Findings;
+use crate::gallery::Example;
+use crate::labels;
+use crate::roles::Metric;
+use crate::signs::Verdict;
+use crate::tables::{self, Formatted};
+use crate::{heatmap, svg};
+use features::error::{Error, Result};
+use minijinja::{AutoEscape, Environment, context};
+use serde::Serialize;
+
+const TEMPLATE: &str = include_str!("template.html");
+const STYLE: &str = include_str!("style.css");
+
+/// One effect in the headline.
+#[derive(Serialize)]
+struct Effect {
+    value: String,
+    unit: &'static str,
+    interval: String,
+    what: String,
+    from_to: String,
+    n: String,
+    good: &'static str,
+}
+
+/// How many comparisons came out how.
+#[derive(Serialize)]
+struct Count {
+    name: &'static str,
+    words: &'static str,
+    count: usize,
+}
+
+/// One grid in the gallery: a row of maps a method.
+#[derive(Serialize)]
+struct Shown {
+    backbone: String,
+    title: String,
+    difference: String,
+    photograph: String,
+    probes: Vec<String>,
+    methods: Vec<MethodRow>,
+}
+
+#[derive(Serialize)]
+struct MethodRow {
+    id: String,
+    name: String,
+    maps: Vec<Option<Map>>,
+}
+
+#[derive(Serialize)]
+struct Map {
+    uri: String,
+    score: String,
+    alt: String,
+}
+
+/// The whole file.
+pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
+    let failed = |error: minijinja::Error| Error::Bug(format!("the report's template cannot be filled: {error:#}"));
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.add_template("report", TEMPLATE).map_err(failed)?;
+    let figures: Vec<_> = figures.iter().map(|f| context! { name => f.name, title => f.title, caption => f.caption, svg => f.svg.inline() }).collect();
+    let mut tables = tables::all(findings);
+    let signs: Option<Formatted> = tables.iter().position(|table| table.name == "signs").map(|at| tables.remove(at));
+    let gallery: Vec<Shown> = findings.gallery.iter().map(|example| shown(findings, example)).collect();
+    let methods = filters(&gallery);
+    let sources: Vec<_> = findings.sources.iter().map(|s| context! { name => s.name, fingerprint => s.fingerprint }).collect();
+    let context = context! {
+        style => format!("{}{STYLE}", svg::STYLE),
+        headline => findings.headline(),
+        effects => effects(findings),
+        counts => counts(findings),
+        figures, signs, tables, gallery, methods, sources,
+        resamples => findings.resampling.resamples,
+        seed => findings.resampling.seed,
+        version => env!("CARGO_PKG_VERSION"),
+    };
+    environment.get_template("report").map_err(failed)?.render(context).map_err(failed)
+}
+
+fn effects(findings: &Findings) -> Vec<Effect> {
+    let (metric, roles) = (Metric::GridPointingGame, &findings.roles);
+    let effect = |backbone: &crate::roles::Backbone| {
+        let method = backbone.main_method();
+        let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce)?.estimate?;
+        let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|mean| mean.estimate);
+        let from_to = match (of(&roles.ce), of(&roles.bce)) {
+            (Some(ce), Some(bce)) => format!("{} % → {} %", labels::number(100.0 * ce.mean, 1), labels::number(100.0 * bce.mean, 1)),
+            _ => String::new(),
+        };
+        let (value, interval) = split(&labels::difference(&found, metric));
+        Some(Effect {
+            value,
+            unit: labels::difference_unit(metric),
+            interval,
+            what: format!("{} maps on {}", labels::method(method), backbone.name),
+            from_to,
+            n: format!("n = {} maps · {} grids · {} seeds", found.n, found.items, found.seeds),
+            good: if found.low > 0.0 { "up" } else if found.high < 0.0 { "down" } else { "flat" },
+        })
+    };
+    findings.backbones.iter().filter_map(effect).collect()
+}
+
+fn counts(findings: &Findings) -> Vec<Count> {
+    let count = |verdict: Verdict| findings.signs.iter().map(|sign| sign.count(verdict)).sum();
+    let untested = findings.signs.iter().filter(|sign| sign.evidence.is_empty()).count();
+    let of = |verdict: Verdict| Count {
+        name: verdict.name(),
+        words: verdict.words(),
+        count: count(verdict) + if verdict == Verdict::NotTested { untested } else { 0 },
+    };
+    Verdict::ALL.into_iter().map(of).collect()
+}
+
+fn shown(findings: &Findings, example: &Example) -> Shown {
+    let roles = &findings.roles;
+    let probes = [&roles.ce, &roles.bce, &roles.bcos];
+    let mut methods: Vec<&String> = example.shown.iter().map(|shown| &shown.method).collect();
+    methods.dedup();
+    let row = |method: &String| {
+        let map = |probe: &&String| {
+            let found = example.shown.iter().find(|shown| shown.method == *method && shown.probe == **probe)?;
+            let score = found.score.map_or_else(|| "undefined".to_string(), |score| format!("{} %", labels::number(100.0 * score, 0)));
+            let alt = format!("{} map, {}, GridPG {score}", labels::method(method), labels::probe(probe));
+            Some(Map { uri: heatmap::data_uri(&found.map), score, alt })
+        };
+        MethodRow { id: identifier(method), name: labels::method(method).to_string(), maps: probes.iter().map(map).collect() }
+    };
+    let place = match example.quantile {
+        q if q < 0.25 => "Among the worst for BCE",
+        q if q > 0.75 => "Among the best for BCE",
+        _ => "Typical",
+    };
+    Shown {
+        backbone: example.backbone.clone(),
+        title: format!("{place} ({:.0} % quantile) · {} · cell {}", 100.0 * example.quantile, example.item, example.target + 1),
+        difference: labels::signed(100.0 * example.difference, 1),
+        photograph: heatmap::data_uri(&example.photograph),
+        probes: probes.iter().map(|probe| labels::probe(probe)).collect(),
+        methods: methods.into_iter().map(row).collect(),
+    }
+}
+
+/// Methods of the gallery, for the filter: identifier and name.
+fn filters(gallery: &[Shown]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for method in gallery.iter().flat_map(|example| &example.methods) {
+        if !found.iter().any(|(id, _)| *id == method.id) {
+            found.push((method.id.clone(), method.name.clone()));
+        }
+    }
+    found
+}
+
+/// A method's name as a part of an HTML identifier.
+fn identifier(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+fn split(formatted: &str) -> (String, String) {
+    let (value, interval) = formatted.split_once(' ').unwrap_or((formatted, ""));
+    (value.to_string(), interval.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> String {
+        let findings = crate::fake::findings();
+        render(&findings, &crate::figures::all(&findings)).expect("a page")
+    }
+
+    #[test]
+    fn the_page_stands_alone() {
+        let page = page();
+        for outside in ["src=\"http", "href=\"http", "@import", "url(", "<script", "<link"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(page.contains("data:image/png;base64,") && page.contains("<svg class=\"figure\""));
+        assert_eq!(page.matches("<figure").count(), page.matches("</figure>").count());
+    }
+
+    #[test]
+    fn a_page_without_data_says_so() {
+        let empty = Findings::new(&Default::default(), &Default::default(), crate::fake::RESAMPLING);
+        let page = render(&empty, &[]).expect("a page");
+        assert!(page.contains("No backbone was scored"), "{page}");
+    }
+
+    /// Writes the page where `PROBESCOPE_FAKE_PAGE` says (else to a temporary directory), to look at it.
+    #[test]
+    fn the_page_can_be_looked_at() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = std::env::var_os("PROBESCOPE_FAKE_PAGE").map_or_else(|| directory.path().join("report.html"), Into::into);
+        std::fs::write(&path, page()).expect("a file");
+        assert!(std::fs::metadata(&path).expect("a file").len() > 10_000);
+    }
+}

@@ -1,0 +1,142 @@
+//! The stage: from the tables of experiments to one directory with the report in every form.
+
+use crate::findings::Findings;
+use crate::roles::Roles;
+use crate::summary::Resampling;
+use crate::{csv, figures, latex, maps, markdown, page, read, table, tables};
+use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Run, Shard, TableSpec};
+use features::error::{Error, Result};
+use features::stage::Stage;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Raised when the same inputs would give another report.
+const ALGORITHM: u32 = 1;
+/// Name of the artifact in the report's directory.
+const NAME: &str = "report";
+
+/// Section `[report]` of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Directories of experiments; empty means all that have scores beside the report's own directory.
+    pub experiments: Vec<PathBuf>,
+    /// Image table that grids are made of; without it there is no gallery.
+    pub images: Option<PathBuf>,
+    /// Bootstrap resamples of every interval.
+    pub resamples: usize,
+    /// Probe names by the part they play, where they differ from the default.
+    pub probes: Roles,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { experiments: vec![], images: None, resamples: 2000, probes: Roles::default() }
+    }
+}
+
+/// What a run of the stage leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The page.
+    pub page: PathBuf,
+    /// The finding in two lines; none if everything was up to date.
+    pub headline: Option<[String; 2]>,
+}
+
+/// Writes the report, unless it is there already and made from the same.
+pub fn write(stage: &Stage, config: &Config) -> Result<Written> {
+    if config.resamples == 0 {
+        return Err(Error::Usage("[report] resamples is 0; give at least 1, 2000 is usual".into()));
+    }
+    let experiments = experiments(stage, config)?;
+    let page = stage.out.join(format!("{NAME}.html"));
+    // A report is one part: a shard of it makes no sense, so every run makes it all.
+    let run = Run { shard: Shard::default(), ..stage.run() };
+    let artifact = match Artifact::begin(&run, spec(stage, config, &experiments)?)? {
+        Begin::UpToDate(_) => return Ok(Written { page, headline: None }),
+        Begin::Work(artifact) => artifact,
+    };
+    let inputs = read::inputs(&experiments)?;
+    let resampling = Resampling { resamples: config.resamples, seed: stage.seed };
+    let mut findings = Findings::new(&inputs, &config.probes, resampling);
+    if let Some(images) = &config.images {
+        for backbone in &findings.backbones {
+            let experiment = experiments.iter().find(|directory| read::name(directory) == backbone.experiment);
+            if let Some(experiment) = experiment {
+                findings.gallery.extend(maps::examples(experiment, images, &inputs.scores, backbone, &config.probes)?);
+            }
+        }
+    }
+    let cells = table::cells(&findings.summaries.means, &findings.summaries.differences);
+    artifact.write_part(0, vec![(0, cells)])?;
+    for (name, bytes) in files(&findings)? {
+        artifact.write_file(&name, &bytes)?;
+    }
+    artifact.finish()?;
+    Ok(Written { page, headline: Some(findings.headline()) })
+}
+
+/// All files of a report besides its table: name and content.
+pub fn files(findings: &Findings) -> Result<Vec<(String, Vec<u8>)>> {
+    let figures = figures::all(findings);
+    let mut files = vec![
+        (format!("{NAME}.html"), page::render(findings, &figures)?.into_bytes()),
+        (format!("{NAME}.md"), markdown::report(findings).into_bytes()),
+    ];
+    files.extend(csv::all(findings).into_iter().map(|(name, text)| (format!("{NAME}.{name}.csv"), text.into_bytes())));
+    files.extend(tables::all(findings).iter().map(|table| (format!("{NAME}.{}.tex", table.name), latex::table(table).into_bytes())));
+    files.extend(figures.iter().map(|figure| (format!("{NAME}.{}.svg", figure.name), figure.svg.standalone().into_bytes())));
+    Ok(files)
+}
+
+fn spec(stage: &Stage, config: &Config, experiments: &[PathBuf]) -> Result<ArtifactSpec> {
+    let sources = read::sources(experiments)?;
+    let mut inputs: Vec<Input> = sources.into_iter().map(|source| Input { name: source.name, fingerprint: source.fingerprint }).collect();
+    if let Some(images) = &config.images {
+        inputs.push(Input { name: "images".into(), fingerprint: features::artifact::Manifest::read(images)?.content() });
+        for directory in experiments {
+            let maps = features::artifact::Manifest::read(&directory.join(maps::MAPS_DIR))?;
+            inputs.push(Input { name: format!("{}/{}", read::name(directory), maps::MAPS_DIR), fingerprint: maps.content() });
+        }
+    }
+    Ok(ArtifactSpec {
+        stage: NAME,
+        path: stage.out.join(NAME),
+        algorithm: ALGORITHM,
+        config: json!({ "resamples": config.resamples, "seed": stage.seed, "probes": config.probes }),
+        inputs,
+        tables: vec![TableSpec { table: &table::SUMMARY, dir: NAME.into(), shapes: vec![], meta: Default::default() }],
+        parts: 1,
+    })
+}
+
+/// Directories of experiments, sorted by name; their names must differ.
+fn experiments(stage: &Stage, config: &Config) -> Result<Vec<PathBuf>> {
+    let mut found = match config.experiments.is_empty() {
+        true => siblings(&stage.out)?,
+        false => config.experiments.clone(),
+    };
+    found.sort_by_key(|directory| read::name(directory));
+    if let Some(pair) = found.windows(2).find(|pair| read::name(&pair[0]) == read::name(&pair[1])) {
+        let name = read::name(&pair[0]);
+        return Err(Error::Usage(format!("[report] two experiments are called {name}; their directories need different names")));
+    }
+    Ok(found)
+}
+
+/// Directories beside `out` that have finished scores.
+fn siblings(out: &Path) -> Result<Vec<PathBuf>> {
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let scores = format!("{}.manifest.json", read::SCORES_DIR);
+    let entries = std::fs::read_dir(&parent).map_err(|error| Error::io(&parent, error))?;
+    let found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join(&scores).is_file()).collect();
+    if found.is_empty() {
+        return Err(Error::InputMissing(format!("{}: no experiment with scores; run evaluate first, or name some in [report] experiments", parent.display())));
+    }
+    Ok(found)
+}

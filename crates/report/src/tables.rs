@@ -1,0 +1,264 @@
+//! The report's tables, formatted once for the page, Markdown and LaTeX. The CSV files hold the plain numbers.
+
+use crate::bootstrap::Estimate;
+use crate::findings::Findings;
+use crate::labels;
+use crate::roles::{Backbone, Metric};
+use crate::signs::Verdict;
+use serde::Serialize;
+
+/// A formatted cell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Cell {
+    /// Words, left-aligned.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// A number or a mean with its interval, right-aligned.
+    Number {
+        /// The number.
+        text: String,
+        /// `[low, high]`, or empty.
+        interval: String,
+        /// Whether it is the best of its kind in the row.
+        best: bool,
+    },
+    /// A verdict.
+    Verdict {
+        /// Name of the verdict.
+        name: &'static str,
+        /// Words for it.
+        text: &'static str,
+    },
+}
+
+/// A table of formatted cells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Formatted {
+    /// Name in files, `[a-z]+`.
+    pub name: &'static str,
+    /// Heading.
+    pub title: &'static str,
+    /// What the numbers are.
+    pub caption: String,
+    /// Column headings.
+    pub columns: Vec<&'static str>,
+    /// Rows of as many cells.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// All tables that have rows, signs first.
+pub fn all(findings: &Findings) -> Vec<Formatted> {
+    let tables = [signs(findings), localisation(findings), heads(findings), compactness(findings), trainings(findings)];
+    tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn text(words: impl Into<String>) -> Cell {
+    Cell::Text { text: words.into() }
+}
+
+fn number(value: impl Into<String>) -> Cell {
+    Cell::Number { text: value.into(), interval: String::new(), best: false }
+}
+
+fn split(formatted: String) -> Cell {
+    let (text, interval) = formatted.split_once(" [").map_or((formatted.clone(), String::new()), |(text, rest)| (text.to_string(), format!("[{rest}")));
+    Cell::Number { text, interval, best: false }
+}
+
+fn mean(estimate: Option<Estimate>, metric: Metric) -> Cell {
+    estimate.map_or_else(|| number("–"), |estimate| split(labels::mean(&estimate, metric)))
+}
+
+fn difference(estimate: Option<Estimate>, metric: Metric) -> Cell {
+    estimate.map_or_else(|| number("–"), |estimate| split(labels::difference(&estimate, metric)))
+}
+
+fn signs(findings: &Findings) -> Formatted {
+    let mut rows = Vec::new();
+    for sign in &findings.signs {
+        let number_and = |first: bool| if first { text(format!("{}. {}", sign.number, sign.statement)) } else { text("") };
+        if sign.evidence.is_empty() {
+            let mut row = vec![number_and(true), text(sign.note)];
+            row.extend([text(""), text(""), number("–"), Cell::Verdict { name: Verdict::NotTested.name(), text: Verdict::NotTested.words() }]);
+            rows.push(row);
+        }
+        for (at, found) in sign.evidence.iter().enumerate() {
+            let subject = match (found.method.as_str(), labels::metric(found.metric.name())) {
+                ("", metric) => metric.to_string(),
+                (method, metric) => format!("{} · {metric}", labels::method(method)),
+            };
+            let share = matches!(found.expected, crate::signs::Expected::AtLeast(_));
+            let estimate = found.estimate.map_or_else(|| number("–"), |e| match share {
+                true => number(format!("{} %", labels::number(100.0 * e.mean, 2))),
+                false => split(labels::difference(&e, found.metric)),
+            });
+            let verdict = Cell::Verdict { name: found.verdict.name(), text: found.verdict.words() };
+            rows.push(vec![number_and(at == 0), text(&found.comparison), text(&found.backbone), text(subject), estimate, verdict]);
+        }
+    }
+    Formatted {
+        name: "signs",
+        title: "Signs of the paper, tested here",
+        caption: "Estimate: paired difference with its 95 % interval, in points (GridPG, EPG, accuracy), bits (entropy) or units \
+                  of the index (Gini). A sign holds, or is reversed, only if the whole interval says so."
+            .into(),
+        columns: vec!["Sign", "Comparison", "Backbone", "Measured", "Estimate", "Verdict"],
+        rows,
+    }
+}
+
+fn localisation(findings: &Findings) -> Formatted {
+    let roles = &findings.roles;
+    let mut rows = Vec::new();
+    for (backbone, metric) in each(findings, &[Metric::GridPointingGame, Metric::EnergyPointingGame]) {
+        for method in &backbone.methods {
+            let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe);
+            let values = [&roles.ce, &roles.bce, &roles.bcos].map(|probe| of(probe).and_then(|found| found.estimate));
+            if values.iter().all(Option::is_none) {
+                continue;
+            }
+            let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce);
+            let counts = found.map_or_else(
+                || [number("–"), number("–")],
+                |d| [number(d.estimate.map_or(0, |e| e.n).to_string()), number(d.skipped.to_string())],
+            );
+            let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
+            row.extend(best_bold(values, metric, true));
+            row.push(difference(found.and_then(|d| d.estimate), metric));
+            row.extend(counts);
+            rows.push(row);
+        }
+    }
+    Formatted {
+        name: "localisation",
+        title: "Localisation by method and probe",
+        caption: "Mean with 95 % interval in %. n: paired maps of the difference; skipped: pairs left out because a map has no \
+                  positive relevance, so its score is undefined."
+            .into(),
+        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "B-cos ×3 BCE", "BCE − CE", "n", "skipped"],
+        rows,
+    }
+}
+
+fn heads(findings: &Findings) -> Formatted {
+    let mut rows = Vec::new();
+    for backbone in &findings.backbones {
+        for probe in findings.probes(backbone) {
+            let of = |metric| findings.summaries.mean(backbone, metric, backbone.main_method(), &probe).and_then(|found| found.estimate);
+            let accuracy = findings.accuracy(backbone, &probe).copied();
+            rows.push(vec![
+                text(&backbone.name),
+                text(labels::method(backbone.main_method())),
+                text(labels::probe(&probe)),
+                mean(of(Metric::GridPointingGame), Metric::GridPointingGame),
+                mean(of(Metric::EnergyPointingGame), Metric::EnergyPointingGame),
+                mean(accuracy, Metric::Accuracy),
+            ]);
+        }
+    }
+    Formatted {
+        name: "probes",
+        title: "Every probe: head, loss, offset, shift",
+        caption: "Main method of each backbone, % with 95 % interval. The constant logit offset −ln(N−1) is a factor of its own: \
+                  compare probes that share it."
+            .into(),
+        columns: vec!["Backbone", "Method", "Probe", "GridPG", "EPG", "Accuracy"],
+        rows,
+    }
+}
+
+fn compactness(findings: &Findings) -> Formatted {
+    let roles = &findings.roles;
+    let mut rows = Vec::new();
+    for (backbone, metric) in each(findings, &[Metric::Entropy, Metric::Gini]) {
+        for method in &backbone.methods {
+            let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|found| found.estimate);
+            let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
+            let values = [of(&roles.ce), of(&roles.bce)];
+            if values.iter().all(Option::is_none) {
+                continue;
+            }
+            let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
+            row.extend(best_bold(values, metric, metric != Metric::Entropy));
+            row.push(difference(found, metric));
+            rows.push(row);
+        }
+    }
+    Formatted {
+        name: "compactness",
+        title: "Compactness of maps",
+        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact).".into(),
+        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
+        rows,
+    }
+}
+
+fn trainings(findings: &Findings) -> Formatted {
+    let row = |found: &crate::findings::Training| {
+        vec![
+            text(&found.experiment),
+            text(&found.probe_id),
+            text(&found.optimiser),
+            number(format!("{}", found.learning_rate)),
+            number(found.epochs.to_string()),
+            number(labels::number(found.train_loss, 4)),
+            number(format!("{:.1e}", found.gradient_norm).replace('-', "−")),
+            number(labels::number(100.0 * found.test_accuracy, 1)),
+            number(labels::number(found.mean_logit, 2)),
+            number(labels::number(found.common_norm_ratio, 3)),
+        ]
+    };
+    Formatted {
+        name: "training",
+        title: "How the probes were trained",
+        caption: "A BCE probe that has not converged shows no gain: read the gradient norm at the end. Common norm: norm of the \
+                  mean class weight over the mean norm of class weights."
+            .into(),
+        columns: vec!["Experiment", "Probe", "Optimiser", "Rate", "Epochs", "Loss", "Gradient", "Accuracy", "Mean logit", "Common norm"],
+        rows: findings.trainings.iter().map(row).collect(),
+    }
+}
+
+fn each<'a>(findings: &'a Findings, metrics: &'a [Metric]) -> impl Iterator<Item = (&'a Backbone, Metric)> {
+    findings.backbones.iter().flat_map(move |backbone| metrics.iter().map(move |metric| (backbone, *metric)))
+}
+
+/// Means, the best one marked if another is there to compare with.
+fn best_bold<const N: usize>(values: [Option<Estimate>; N], metric: Metric, higher_is_better: bool) -> [Cell; N] {
+    let sign = if higher_is_better { 1.0 } else { -1.0 };
+    let best = values.iter().flatten().map(|e| sign * e.mean).fold(f64::NEG_INFINITY, f64::max);
+    let several = values.iter().flatten().count() > 1;
+    values.map(|value| match mean(value, metric) {
+        Cell::Number { text, interval, .. } => {
+            let best = several && value.is_some_and(|e| sign * e.mean == best);
+            Cell::Number { text, interval, best }
+        }
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_a_cell_for_each_column() {
+        let tables = all(&crate::fake::findings());
+        assert_eq!(tables.iter().map(|table| table.name).collect::<Vec<_>>(), ["signs", "localisation", "probes", "compactness", "training"]);
+        for table in tables {
+            assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "{}", table.name);
+        }
+    }
+
+    #[test]
+    fn the_best_value_is_the_lowest_where_less_is_better() {
+        let of = |mean| Some(Estimate { mean, ..Estimate::default() });
+        let marks = |cells: [Cell; 3]| cells.map(|cell| matches!(cell, Cell::Number { best: true, .. }));
+        assert_eq!(marks(best_bold([of(1.0), of(2.0), None], Metric::Gini, true)), [false, true, false]);
+        assert_eq!(marks(best_bold([of(1.0), of(2.0), None], Metric::Entropy, false)), [true, false, false]);
+        assert_eq!(marks(best_bold([of(1.0), None, None], Metric::Gini, true)), [false; 3]);
+    }
+}
