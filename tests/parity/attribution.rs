@@ -25,19 +25,13 @@ const TARGETS: [usize; 2] = [1, 7];
 
 #[derive(serde::Deserialize)]
 struct Expected {
-    tolerance: Tolerance,
+    tolerance: f32,
     image: [usize; 4],
     mean: [f32; 3],
     std: [f32; 3],
     tensors: Vec<(String, Vec<usize>)>,
     logits: Vec<f32>,
     maps: BTreeMap<String, StoredMap>,
-}
-
-#[derive(serde::Deserialize)]
-struct Tolerance {
-    gradient: f32,
-    lrp: f32,
 }
 
 #[test]
@@ -73,11 +67,7 @@ fn maps_of_a_conventional_network_match_captum_and_zennit() {
     for map in maps {
         let target = TARGETS[map.target];
         let name = format!("{}/{target}", map.method);
-        let tolerance = match map.method {
-            Method::Lrp | Method::LrpReference => stored.tolerance.lrp,
-            _ => stored.tolerance.gradient,
-        };
-        expected::check(&name, &map.values, &stored.maps[&name].values(), tolerance);
+        expected::check(&name, &map.values, &stored.maps[&name].values(), stored.tolerance);
         let logit = stored.logits[target];
         assert!((map.logit - logit).abs() < 1e-4, "{name}: logit {} is not {logit}", map.logit);
     }

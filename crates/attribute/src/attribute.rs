@@ -287,3 +287,6 @@ impl Worker {
         Ok(rows)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, Columns, Reader, TableSpec, round_mantissa};
@@ -94,9 +95,9 @@ pub fn extract(stage: &Stage) -> Result<()> {
     let todo: usize = pending.iter().map(|&group| counts[groups.range(group)].iter().sum::<usize>()).sum();
     let progress = stage.progress("features", todo as u64, "images");
     let since = Instant::now();
-    for group in pending {
+    let work = |group: &usize| -> Result<()> {
         let mut rows = FeatureRows::default();
-        for part in groups.range(group).filter(|&part| counts[part] > 0) {
+        for part in groups.range(*group).filter(|&part| counts[part] > 0) {
             let stored = ImageRows::from_cells(images.read_part(part)?)?;
             let some = decode_rows(&stored, |row| config.splits.contains(&stored.split[row]))?;
             for batch in some.chunks(config.batch) {
@@ -104,7 +105,12 @@ pub fn extract(stage: &Stage) -> Result<()> {
                 progress.advance(batch.len() as u64);
             }
         }
-        artifact.write_part(group, vec![(0, rows.cells())])?;
+        artifact.write_part(*group, vec![(0, rows.cells())])
+    };
+    // The CPU backend computes on the calling thread, so parts run side by side; a GPU takes one batch after another.
+    match extractor.device {
+        Device::Flex(_) => pending.par_iter().try_for_each(work)?,
+        _ => pending.iter().try_for_each(work)?,
     }
     drop(progress);
     let rate = todo as f64 / since.elapsed().as_secs_f64().max(1e-9);
@@ -141,7 +147,7 @@ impl Extractor {
         let side = self.backbone.input_size;
         if let Some(image) = images.iter().find(|image| (image.rgb.width, image.rgb.height) != (side, side)) {
             let message = format!(
-                "image {}: is {} x {} pixels, backbone {} takes {side} x {side}; take split `{}` out of [features] splits",
+                "image {}: is {} x {} pixels, backbone {} takes {side} x {side}; take `{}` out of [features] splits",
                 image.key, image.rgb.width, image.rgb.height, self.backbone.name, image.split
             );
             return Err(Error::BadData(message));

@@ -9,7 +9,9 @@ use crate::signs::Verdict;
 use crate::tables::{self, Formatted};
 use crate::{heatmap, svg};
 use features::error::{Error, Result};
-use minijinja::{AutoEscape, Environment, context};
+use minijinja::value::Serde;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 const TEMPLATE: &str = include_str!("template.html");
@@ -65,26 +67,33 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
     let failed = |error: minijinja::Error| Error::Bug(format!("the report's template cannot be filled: {error:#}"));
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
     environment.add_template("report", TEMPLATE).map_err(failed)?;
-    let figures: Vec<_> = figures.iter().map(|f| context! { name => f.name, title => f.title, caption => f.caption, svg => f.svg.inline() }).collect();
+    let figures: Vec<_> = figures.iter().map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline() }).collect();
     let mut tables = tables::all(findings);
     let signs: Option<Formatted> = tables.iter().position(|table| table.name == "signs").map(|at| tables.remove(at));
     let gallery: Vec<Shown> = findings.gallery.iter().map(|example| shown(findings, example)).collect();
     let methods = filters(&gallery);
-    let sources: Vec<_> = findings.sources.iter().map(|s| context! { name => s.name, fingerprint => s.fingerprint }).collect();
+    let sources: Vec<_> = findings.sources.iter().map(|s| context! { name => s.name.as_str(), fingerprint => s.fingerprint.as_str() }).collect();
     let context = context! {
         style => format!("{}{STYLE}", svg::STYLE),
         headline => findings.headline(),
-        effects => effects(findings),
-        counts => counts(findings),
-        figures, signs, tables, gallery, methods, sources,
+        effects => serde(effects(findings)),
+        counts => serde(counts(findings)),
+        signs => serde(signs),
+        tables => serde(tables),
+        gallery => serde(gallery),
+        methods => serde(methods),
+        figures, sources,
         resamples => findings.resampling.resamples,
         seed => findings.resampling.seed,
         version => env!("CARGO_PKG_VERSION"),
     };
     environment.get_template("report").map_err(failed)?.render(context).map_err(failed)
+}
+
+fn serde(value: impl Serialize) -> Value {
+    Value::from(Serde(value))
 }
 
 fn effects(findings: &Findings) -> Vec<Effect> {
@@ -112,7 +121,7 @@ fn effects(findings: &Findings) -> Vec<Effect> {
 }
 
 fn counts(findings: &Findings) -> Vec<Count> {
-    let count = |verdict: Verdict| findings.signs.iter().map(|sign| sign.count(verdict)).sum();
+    let count = |verdict: Verdict| findings.signs.iter().map(|sign| sign.count(verdict)).sum::<usize>();
     let untested = findings.signs.iter().filter(|sign| sign.evidence.is_empty()).count();
     let of = |verdict: Verdict| Count {
         name: verdict.name(),

@@ -7,7 +7,7 @@ use features::{
 
 use super::{STABILISER, stabilise};
 use crate::{
-    batch::{spread, times},
+    batch::times,
     linear::{LinearMap, box_transpose},
     tape::Seen,
 };
@@ -96,11 +96,10 @@ impl BcosRule {
         };
         let along_response = self.map.transpose(times(given.clone(), self.followed(scale + slope.clone())), size);
         let by_norm = self.followed(slope * response) / norm.clone();
-        let [_, _, kernel_rows, kernel_columns] = self.conv.weight.dims();
-        let [rows, ..] = given.dims();
+        let [_, channels, kernel_rows, kernel_columns] = self.conv.weight.dims();
         let per_patch = times(given, by_norm / norm).sum_dim(1);
         let per_pixel =
             box_transpose(per_patch, [kernel_rows, kernel_columns], self.conv.stride, self.conv.padding, size);
-        along_response - spread(seen.input.clone(), rows) * per_pixel
+        along_response - times(per_pixel.repeat_dim(1, channels), seen.input.clone())
     }
 }
