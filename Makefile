@@ -6,7 +6,7 @@
 DEVICE ?= cpu
 FEATURES ?=
 EXPERIMENTS ?= shapes-resnet shapes-bcos
-OUT ?= out
+OUT := out
 
 CARGO ?= cargo
 CARGO_FLAGS := --release --workspace $(if $(FEATURES),--features $(FEATURES))
@@ -21,7 +21,7 @@ manifests = $(EXPERIMENTS:%=$(OUT)/%/$(1).manifest.json)
 .SUFFIXES:
 .PHONY: all build test lint pretrain clean-out
 
-all: $(OUT)/report.manifest.json
+all: $(OUT)/report/report.manifest.json
 	@echo "report: $(OUT)/report/report.html"
 
 # Cargo is started only when a source is newer than its last successful run.
@@ -45,8 +45,8 @@ $(call manifests,attribute): $(OUT)/%/attribute.manifest.json: data/experiments/
 $(call manifests,evaluate): $(OUT)/%/evaluate.manifest.json: data/experiments/%.toml $(OUT)/%/attribute.manifest.json $(BUILT)
 	$(BIN)/evaluate --config $< --out $(OUT)/$* --device $(DEVICE)
 
-$(OUT)/report.manifest.json: data/experiments/report.toml $(call manifests,evaluate) $(BUILT)
-	$(BIN)/report --config $< --out $(OUT)
+$(OUT)/report/report.manifest.json: data/experiments/report.toml $(call manifests,evaluate) $(BUILT)
+	$(BIN)/report --config $< --out $(OUT)/report
 
 # Programs first: the pipeline tests run what is in target/release.
 test: $(BUILT)

@@ -12,7 +12,7 @@ use source::{Source, root, rust_files};
 /// Upstream first: a crate may use those before it and nothing else of ours.
 const CRATES: [&str; 5] = ["features", "probe", "attribute", "evaluate", "report"];
 
-const TABLES: [&Table; 9] = [
+const TABLES: [&Table; 10] = [
     &features::table::IMAGES,
     &features::table::FEATURES,
     &probe::table::PROBES,
@@ -22,6 +22,7 @@ const TABLES: [&Table; 9] = [
     &attribute::table::GRIDS,
     &attribute::table::MAPS,
     &evaluate::table::SCORES,
+    &report::table::SUMMARY,
 ];
 
 /// Fails with every line for which `wrong` is true.
@@ -91,7 +92,8 @@ fn one_file_names_the_backend() {
 
 #[test]
 fn column_names_are_spelled_in_table_files_only() {
-    // One-word names are also ordinary words; two words joined by an underscore are not.
+    // One-word names are also ordinary words; two words joined by an underscore are not. `pretrain` writes no table, its
+    // description of a backbone is TOML and may use the same words.
     let names: BTreeSet<String> = TABLES
         .iter()
         .flat_map(|table| table.columns)
@@ -101,7 +103,11 @@ fn column_names_are_spelled_in_table_files_only() {
     assert!(names.len() > 10, "the tables declare few names: {names:?}");
     forbid(
         "columns are declared in table.rs and reached through it",
-        rust_files().filter(|f| f.path.starts_with("crates/") && !f.path.ends_with("/table.rs")),
+        rust_files().filter(|f| {
+            f.path.starts_with("crates/")
+                && !f.path.ends_with("/table.rs")
+                && !f.path.starts_with("crates/features/src/pretrain")
+        }),
         |_, line| names.iter().any(|name| line.contains(name.as_str())),
     );
 }
@@ -124,10 +130,14 @@ fn libraries_do_not_print_or_read_the_environment() {
 
 #[test]
 fn results_do_not_know_the_time() {
+    // These two say images a second in their last line on the terminal.
+    let may = ["crates/attribute/src/attribute.rs", "crates/features/src/extract.rs"];
     forbid(
         "the clock is read for run records and progress only",
         rust_files().filter(|f| {
             f.path.starts_with("crates/")
+                && f.path.contains("/src/")
+                && !may.contains(&f.path.as_str())
                 && !f.path.starts_with("crates/features/src/artifact")
                 && !f.path.starts_with("crates/features/src/stage")
         }),

@@ -62,7 +62,7 @@ fn maps_of_a_conventional_network_match_captum_and_zennit() {
     let heads = vec![Head { id: "head".into(), network: head, methods: methods.clone() }];
     let explainer =
         Explainer::with_bounds(backbone, (bound(0.0), bound(1.0)), heads, BUDGET).expect("every layer has its rules");
-    let maps = explainer.explain(&image, &TARGETS);
+    let maps = explainer.explain(&image, &TARGETS).expect("the targets are classes");
     assert_eq!(maps.len(), methods.len() * TARGETS.len());
     for map in maps {
         let target = TARGETS[map.target];
@@ -88,7 +88,7 @@ fn maps_of_a_bcos_network_match_the_package() {
     let mut found: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for image in images.chunk(count, 0) {
         let image: Tensor<4> = image;
-        for map in explainer.explain(&image, &TARGETS) {
+        for map in explainer.explain(&image, &TARGETS).expect("the targets are classes") {
             found.entry(format!("{}/{}", map.method, TARGETS[map.target])).or_default().extend(map.values);
         }
     }

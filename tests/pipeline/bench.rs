@@ -61,7 +61,7 @@ impl Bench {
         for stage in STAGES {
             bench.ok(&[stage, "--config", "tiny.toml"]);
         }
-        bench.ok(&["report", "--config", "report.toml", "--out", "out"]);
+        bench.ok(&["report", "--config", "report.toml"]);
         bench
     }
 

@@ -36,6 +36,7 @@ fn a_second_run_does_nothing() {
     for stage in STAGES {
         bench.ok(&[stage, "--config", "tiny.toml"]);
     }
+    bench.ok(&["report", "--config", "report.toml"]);
     assert_eq!(before, times(&bench), "a part was written again");
     assert_same(&results, &bench.results());
 }

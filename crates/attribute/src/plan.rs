@@ -99,7 +99,7 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
             };
             match rule {
                 Rule::Gradient => Bound::Linear(map),
-                Rule::Gamma { gamma } => Bound::Gamma(GammaRule::new(&map, gamma, sign)),
+                Rule::Gamma { gamma } => Bound::Gamma(Box::new(GammaRule::new(&map, gamma, sign))),
                 Rule::Epsilon { epsilon } => Bound::Epsilon(map, epsilon),
                 Rule::ZBox { low, high } => {
                     let channels = map.weight.dims()[1];
@@ -110,7 +110,7 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
                             low.len()
                         )));
                     }
-                    Bound::Box(BoxRule::new(&map, &low, &high))
+                    Bound::Box(Box::new(BoxRule::new(&map, &low, &high)))
                 }
                 rule => return Err(no_rule(composite, kind, &rule)),
             }
@@ -122,7 +122,7 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
                 Rule::Epsilon { .. } => Scaling::ConstantEpsilon,
                 rule => return Err(no_rule(composite, kind, &rule)),
             };
-            Bound::Bcos(BcosRule::new(conv, scale, scaling))
+            Bound::Bcos(Box::new(BcosRule::new(conv, scale, scaling)))
         }
         (Layer::Scale(scale), Rule::Gradient) => Bound::Scale(features::network::per_channel(&scale.scale)),
         (Layer::Relu, Rule::Gradient) => Bound::ReluGradient,

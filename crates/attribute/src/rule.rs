@@ -1,6 +1,6 @@
 //! The rules by which one layer hands cotangents or relevance back, each a printed formula.
 //!
-//! [`Rule`] is the name of a rule with its constants; [`Bound`] is a rule fastened to one layer, with every changed
+//! [`Rule`] is the name of a rule with its constants; `Bound` is a rule fastened to one layer, with every changed
 //! weight already made. What comes in belongs to the layer's output, what goes out to its input.
 
 mod bcos;
@@ -62,7 +62,7 @@ pub(crate) enum Bound {
     Identity,
     Linear(LinearMap),
     Scale(Tensor<4>),
-    Bcos(BcosRule),
+    Bcos(Box<BcosRule>),
     ReluGradient,
     ReluGuided,
     MaxPool(Pool),
@@ -70,9 +70,9 @@ pub(crate) enum Bound {
     AvgPoolShare(Pool),
     GlobalAverage,
     GlobalAverageShare,
-    Gamma(GammaRule),
+    Gamma(Box<GammaRule>),
     Epsilon(LinearMap, f32),
-    Box(BoxRule),
+    Box(Box<BoxRule>),
     SumDuplicate(Vec<Plan>),
     SumShare(Vec<Plan>),
 }

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_defaults() {
-        let args = Args::parse_from(["evaluate", "--out", "x", "--metric", "gini", "--images", "y", "--gaussian-kernel", "9"]);
+        let args =
+            Args::parse_from(["evaluate", "--out", "x", "--metric", "gini", "--images", "y", "--gaussian-kernel", "9"]);
         let config = args.config(&Stage::new(args.stage.clone()).unwrap()).unwrap();
         assert_eq!(config.metrics, ["gini:relative".parse().unwrap()]);
         assert_eq!((config.images, config.gaussian_kernel), (Some("y".into()), Some(9)));

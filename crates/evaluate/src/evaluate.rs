@@ -97,11 +97,16 @@ impl Plan {
         metrics.sort_unstable_by_key(|metric| (metric.name(), metric.variant()));
         metrics.dedup();
         if metrics.is_empty() {
-            return Err(Error::Usage("[evaluate] metrics is empty; name at least one, or leave the key out for all".into()));
+            return Err(Error::Usage(
+                "[evaluate] metrics is empty; name at least one, or leave the key out for all".into(),
+            ));
         }
         let gaussian = match config.gaussian_kernel {
             Some(kernel) if kernel % 2 == 0 => {
-                return Err(Error::Usage(format!("[evaluate] gaussian_kernel is {kernel}; it must be odd, such as {}", kernel + 1)));
+                return Err(Error::Usage(format!(
+                    "[evaluate] gaussian_kernel is {kernel}; it must be odd, such as {}",
+                    kernel + 1
+                )));
             }
             other => other.map(|kernel| Smoothing::Gauss { kernel }),
         };
@@ -114,7 +119,8 @@ impl Inputs {
         let open = |kind: ItemKind| Reader::open(&stage.out.join(kind.dir()), &MAPS);
         let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
-        let has_scenes = ItemKind::ALL.iter().zip(&maps).any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
+        let has_scenes =
+            ItemKind::ALL.iter().zip(&maps).any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
         let scenes = match (&config.images, has_scenes) {
             (_, false) => None,
             (Some(dir), true) => Some(Scenes::read(dir)?),
@@ -152,7 +158,8 @@ fn spec(stage: &Stage, plan: &Plan, inputs: &Inputs, parts: usize) -> ArtifactSp
 
 /// Scores of all maps in `tables`, sorted by item, target, probe, method, metric and variant.
 fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Option<&Scenes>) -> Result<ScoreRows> {
-    let mut order: Vec<(&MapRows, usize)> = tables.iter().flat_map(|table| (0..table.len()).map(move |i| (table, i))).collect();
+    let mut order: Vec<(&MapRows, usize)> =
+        tables.iter().flat_map(|table| (0..table.len()).map(move |i| (table, i))).collect();
     order.sort_unstable_by_key(|&(rows, i)| (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i]));
     let scored: Vec<Vec<Scored>> =
         order.par_iter().map(|&(rows, i)| score_row(rows, i, plan, scenes)).collect::<Result<_>>()?;
@@ -185,7 +192,9 @@ fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Option<&
 }
 
 fn score_row(rows: &MapRows, i: usize, plan: &Plan, scenes: Option<&Scenes>) -> Result<Vec<Scored>> {
-    let wrong = |what: &str| Error::BadData(format!("map of `{}`, row {i}: {what}; run the `attribute` stage again", rows.item[i]));
+    let wrong = |what: &str| {
+        Error::BadData(format!("map of `{}`, row {i}: {what}; run the `attribute` stage again", rows.item[i]))
+    };
     let (height, width) = (rows.height[i].max(0) as usize, rows.width[i].max(0) as usize);
     let pixels = height * width;
     let values = rows.map.get(i * pixels..(i + 1) * pixels).filter(|values| !values.is_empty());

@@ -5,7 +5,8 @@ use features::random;
 /// The map behind the golden values: a[i,j] = sin(0.3 i + 0.05 j) exp(-((i - 40)^2 + (j - 70)^2) / 800), computed in
 /// f64 and stored in f32.
 pub fn wave(side: usize) -> Vec<f32> {
-    let value = |i: f64, j: f64| (0.3 * i + 0.05 * j).sin() * (-((i - 40.0).powi(2) + (j - 70.0).powi(2)) / 800.0).exp();
+    let value =
+        |i: f64, j: f64| (0.3 * i + 0.05 * j).sin() * (-((i - 40.0).powi(2) + (j - 70.0).powi(2)) / 800.0).exp();
     (0..side * side).map(|at| value((at / side) as f64, (at % side) as f64) as f32).collect()
 }
 

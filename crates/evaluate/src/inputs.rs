@@ -58,7 +58,9 @@ impl Probes {
     /// The probe of this id.
     pub fn get(&self, id: &str) -> Result<&ProbeIdentity> {
         self.by_id.get(id).ok_or_else(|| {
-            Error::BadData(format!("probe `{id}` has maps but no row in the probe table; run the `attribute` stage again"))
+            Error::BadData(format!(
+                "probe `{id}` has maps but no row in the probe table; run the `attribute` stage again"
+            ))
         })
     }
 }
@@ -110,7 +112,9 @@ impl Scenes {
     /// The scene of this image.
     pub fn get(&self, image_id: i64) -> Result<&Scene> {
         self.by_id.get(&image_id).ok_or_else(|| {
-            Error::BadData(format!("scene {image_id} has maps but is not in the image artifact; give the images that `attribute` used"))
+            Error::BadData(format!(
+                "scene {image_id} has maps but is not in the image artifact; give the images that `attribute` used"
+            ))
         })
     }
 }

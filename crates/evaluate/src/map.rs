@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn maps_without_a_score_say_why() {
-        let reason = |values: &[f32]| Positive::of(Map::new(1, values.len(), values), Smoothing::Avg5).map(|p| p.total());
+        let reason =
+            |values: &[f32]| Positive::of(Map::new(1, values.len(), values), Smoothing::Avg5).map(|p| p.total());
         assert_eq!(reason(&[0.0; 9]), Err(Undefined::NoPositiveMass));
         assert_eq!(reason(&[-1.0; 9]), Err(Undefined::NoPositiveMass));
         assert_eq!(reason(&[1.0, f32::NAN]), Err(Undefined::NotFinite));

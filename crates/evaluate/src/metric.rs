@@ -124,7 +124,9 @@ impl Metric {
     /// The smoothing before this metric for a map of `method`; `gaussian` is the Gaussian for the map's size.
     pub fn smoothing(self, method: &str, gaussian: Smoothing) -> Smoothing {
         match self {
-            Self::GridPointingGame(GridSmoothing::Reference) | Self::EnergyPointingGame(_) => reference_smoothing(method, gaussian),
+            Self::GridPointingGame(GridSmoothing::Reference) | Self::EnergyPointingGame(_) => {
+                reference_smoothing(method, gaussian)
+            }
             Self::GridPointingGame(GridSmoothing::None) | Self::Gini(_) => Smoothing::None,
             Self::Entropy => Smoothing::Avg5,
         }
@@ -142,8 +144,12 @@ impl Metric {
     /// The value for a map that was smoothed by [`Metric::smoothing`]; panics when the metric does not apply.
     pub fn score(self, positive: &Positive, subject: &Subject) -> Score {
         match (self, subject) {
-            (Self::GridPointingGame(_), Subject::Grid { size, cell }) => Ok(grid_pointing_game::score(positive, *size, *cell)),
-            (Self::EnergyPointingGame(rounding), Subject::Scene(mask)) => energy_pointing_game::score(positive, mask, rounding),
+            (Self::GridPointingGame(_), Subject::Grid { size, cell }) => {
+                Ok(grid_pointing_game::score(positive, *size, *cell))
+            }
+            (Self::EnergyPointingGame(rounding), Subject::Scene(mask)) => {
+                energy_pointing_game::score(positive, mask, rounding)
+            }
             (Self::Entropy, _) => Ok(entropy::score(positive)),
             (Self::Gini(floor), _) => Ok(gini::score(positive, floor)),
             _ => panic!("{self} does not apply to {subject:?}"),
@@ -164,7 +170,9 @@ impl FromStr for Metric {
         let known = |metric: &&Self| text == metric.name() || text == metric.to_string();
         Self::ALL.iter().find(known).copied().ok_or_else(|| {
             let names = Self::ALL.map(|metric| metric.to_string()).join(", ");
-            Error::Usage(format!("metric `{text}` is not known; use one of {names}, or a bare name for its first variant"))
+            Error::Usage(format!(
+                "metric `{text}` is not known; use one of {names}, or a bare name for its first variant"
+            ))
         })
     }
 }

@@ -28,7 +28,8 @@ pub fn score(map: Map<'_>, method: &str, subject: &Subject, metrics: &[Metric], 
             smoothed.push((smoothing, Positive::of(map, smoothing)));
             smoothed.len() - 1
         });
-        let value = smoothed[at].1.as_ref().map_err(|reason| *reason).and_then(|positive| metric.score(positive, subject));
+        let value =
+            smoothed[at].1.as_ref().map_err(|reason| *reason).and_then(|positive| metric.score(positive, subject));
         Scored { metric, smoothing, value, chance: metric.chance(subject) }
     });
     scored.collect()
@@ -72,7 +73,9 @@ mod tests {
 
     #[test]
     fn an_empty_or_broken_map_has_reasons_and_still_its_chance() {
-        for (value, reason) in [(0.0, Undefined::NoPositiveMass), (-2.0, Undefined::NoPositiveMass), (f32::NAN, Undefined::NotFinite)] {
+        for (value, reason) in
+            [(0.0, Undefined::NoPositiveMass), (-2.0, Undefined::NoPositiveMass), (f32::NAN, Undefined::NotFinite)]
+        {
             let scored = scores(&[value; 144], 12);
             assert!(scored.iter().all(|scored| scored.value == Err(reason)));
             assert_eq!(scored[0].chance, Some(1.0 / 9.0));

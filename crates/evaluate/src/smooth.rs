@@ -161,7 +161,9 @@ impl FromStr for Smoothing {
             "none" => Ok(Self::None),
             "avg5" => Ok(Self::Avg5),
             _ => gauss().map(|kernel| Self::Gauss { kernel }).ok_or_else(|| {
-                Error::Usage(format!("smoothing `{text}` is not known; use none, avg5 or gauss with an odd kernel, such as gauss129"))
+                Error::Usage(format!(
+                    "smoothing `{text}` is not known; use none, avg5 or gauss with an odd kernel, such as gauss129"
+                ))
             }),
         }
     }
@@ -195,11 +197,23 @@ mod tests {
                 Smoothing::None => at(y, x),
                 Smoothing::Avg5 => {
                     let window = (-2..=2).flat_map(|dy| (-2..=2).map(move |dx| (y + dy, x + dx)));
-                    window.filter(|&(y, x)| (0..h).contains(&y) && (0..w).contains(&x)).map(|(y, x)| at(y, x)).sum::<f64>() / 25.0
+                    window
+                        .filter(|&(y, x)| (0..h).contains(&y) && (0..w).contains(&x))
+                        .map(|(y, x)| at(y, x))
+                        .sum::<f64>()
+                        / 25.0
                 }
                 Smoothing::Gauss { kernel } => {
                     let (radius, sigma) = (kernel as isize / 2, kernel as f64 / 4.0);
-                    let mirror = |i: isize, n: isize| if i < 0 { -i } else if i >= n { 2 * (n - 1) - i } else { i };
+                    let mirror = |i: isize, n: isize| {
+                        if i < 0 {
+                            -i
+                        } else if i >= n {
+                            2 * (n - 1) - i
+                        } else {
+                            i
+                        }
+                    };
                     let (mut sum, mut weights) = (0.0, 0.0);
                     for dy in -radius..=radius {
                         for dx in -radius..=radius {
@@ -221,7 +235,10 @@ mod tests {
             let values = random_map(case as u64, h * w);
             let map = Map::new(h, w, &values);
             let widest = (2 * h.min(w)).saturating_sub(1);
-            let gausses = [1, 3, 5, 7, 13].into_iter().filter(|&kernel| kernel <= widest).map(|kernel| Smoothing::Gauss { kernel });
+            let gausses = [1, 3, 5, 7, 13]
+                .into_iter()
+                .filter(|&kernel| kernel <= widest)
+                .map(|kernel| Smoothing::Gauss { kernel });
             for smoothing in [Smoothing::None, Smoothing::Avg5].into_iter().chain(gausses) {
                 for (fast, slow) in smoothing.apply(map).iter().zip(slow(map, smoothing)) {
                     assert!((f64::from(*fast) - slow).abs() < 1e-6, "{smoothing} {h}x{w}: {fast} {slow}");
@@ -258,7 +275,8 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for smoothing in [Smoothing::None, Smoothing::Avg5, Smoothing::Gauss { kernel: 129 }, Smoothing::gauss_for(192)] {
+        for smoothing in [Smoothing::None, Smoothing::Avg5, Smoothing::Gauss { kernel: 129 }, Smoothing::gauss_for(192)]
+        {
             assert_eq!(smoothing.to_string().parse::<Smoothing>().unwrap(), smoothing);
         }
         assert_eq!(Smoothing::gauss_for(192).to_string(), "gauss37");

@@ -12,7 +12,11 @@ pub const SCORES: Table = Table {
         Column::new("item", Values::Text, "grid or scene, such as grid3/0012"),
         Column::new("item_kind", Values::Text, "grid or scene"),
         Column::nullable("grid_size", Values::I32, "cells on a side of the grid; null for scenes"),
-        Column::new("target_index", Values::I32, "cell of the target, row by row from 0; in scenes its place among the targets"),
+        Column::new(
+            "target_index",
+            Values::I32,
+            "cell of the target, row by row from 0; in scenes its place among the targets",
+        ),
         Column::new("target_class", Values::I32, "class whose logit is explained"),
         Column::new("backbone", Values::Text, "frozen network under the probe"),
         Column::new("probe_id", Values::Text, "probe, unique in the experiment"),
@@ -28,10 +32,22 @@ pub const SCORES: Table = Table {
             "grid_pointing_game: reference (smoothed by method) or none; energy_pointing_game: unrounded or reference \
              (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the maximum) or reference (floor 1e-7)",
         ),
-        Column::new("smoothing", Values::Text, "filter over the signed map before clamping at 0: none, avg5 or gaussK of K pixels"),
-        Column::nullable("value", Values::F64, "the score; null where it is undefined (the reference averages 0 in there)"),
+        Column::new(
+            "smoothing",
+            Values::Text,
+            "filter over the signed map before clamping at 0: none, avg5 or gaussK of K pixels",
+        ),
+        Column::nullable(
+            "value",
+            Values::F64,
+            "the score; null where it is undefined (the reference averages 0 in there)",
+        ),
         Column::nullable("reason", Values::Text, "why value is null: no_positive_mass, not_finite or no_box"),
-        Column::nullable("chance", Values::F64, "expected value for a map that knows nothing; null where there is no such level"),
+        Column::nullable(
+            "chance",
+            Values::F64,
+            "expected value for a map that knows nothing; null where there is no such level",
+        ),
         Column::new("higher_is_better", Values::Bool, "direction of the metric"),
     ],
 };

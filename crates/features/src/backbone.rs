@@ -82,10 +82,7 @@ impl Backbone {
         hasher.update(&bytes).update(text.as_bytes());
         Ok(Self {
             channels: description.architecture.channels(),
-            input: Input {
-                name: description.name.clone(),
-                fingerprint: hasher.finalize().to_hex().to_string(),
-            },
+            input: Input { name: description.name.clone(), fingerprint: hasher.finalize().to_hex().to_string() },
             name: description.name,
             network,
             encoding: description.encoding,

@@ -70,16 +70,13 @@ impl Network {
 
     /// Runs the layers in order: `[n, channels, rows, columns]` in, the last layer's output out.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.layers
-            .iter()
-            .fold(input, |input, layer| layer.forward(input))
+        self.layers.iter().fold(input, |input, layer| layer.forward(input))
     }
 
     /// Whether any layer, at any depth, satisfies `test`.
     pub fn any(&self, test: &dyn Fn(&Layer) -> bool) -> bool {
         self.layers.iter().any(|layer| {
-            test(layer)
-                || matches!(layer, Layer::Sum(branches) if branches.iter().any(|branch| branch.any(test)))
+            test(layer) || matches!(layer, Layer::Sum(branches) if branches.iter().any(|branch| branch.any(test)))
         })
     }
 }
@@ -90,10 +87,7 @@ pub(crate) fn sum(
     input: Tensor<4>,
     mut run: impl FnMut(&Network, Tensor<4>) -> Tensor<4>,
 ) -> Tensor<4> {
-    let (first, rest) = branches
-        .split_first()
-        .expect("a sum has at least one branch");
+    let (first, rest) = branches.split_first().expect("a sum has at least one branch");
     let total = run(first, input.clone());
-    rest.iter()
-        .fold(total, |total, branch| total + run(branch, input.clone()))
+    rest.iter().fold(total, |total, branch| total + run(branch, input.clone()))
 }

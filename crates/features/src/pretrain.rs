@@ -78,10 +78,7 @@ pub fn pretrain(stage: &Stage, config: &Config) -> Result<PathBuf> {
     let architecture = ResNet::shapes(config.family);
     let classes = shapes::CLASSES.len();
     let encoding = match config.family {
-        Family::Resnet => Encoding::Normalised {
-            mean: [0.5; 3],
-            std: [0.25; 3],
-        },
+        Family::Resnet => Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
         Family::BcosResnet => Encoding::SixChannel,
     };
     let pool = TilePool::render(stage, "train", config.train);
@@ -95,18 +92,9 @@ pub fn pretrain(stage: &Stage, config: &Config) -> Result<PathBuf> {
     let mut recent = 0.0;
     while step < total {
         let (learning_rate, view) = schedule(config, step);
-        let (images, labels) =
-            pool.batch(stage.seed, step, config.batch, view, &encoding, &device);
-        let loss = train_step(
-            &architecture,
-            classes,
-            &mut leaves,
-            &mut optimiser,
-            images,
-            &labels,
-            learning_rate,
-            &device,
-        );
+        let (images, labels) = pool.batch(stage.seed, step, config.batch, view, &encoding, &device);
+        let loss =
+            train_step(&architecture, classes, &mut leaves, &mut optimiser, images, &labels, learning_rate, &device);
         if !loss.is_finite() {
             return Err(Error::BadData(format!(
                 "pretrain {}: the loss became {loss} at step {step}; lower the learning rate, or delete {} to start \
@@ -167,9 +155,7 @@ fn train_step(
     let fc = leaves.classifier(architecture.channels(), classes);
     let mut statistics = Vec::new();
     let features = train_forward(&network, Tensor::from_inner(images), &mut statistics);
-    let logits = global_average(features)
-        .reshape([n, architecture.channels()])
-        .matmul(fc.transpose());
+    let logits = global_average(features).reshape([n, architecture.channels()]).matmul(fc.transpose());
     let mut one_hot = vec![0f32; n * classes];
     for (row, &label) in labels.iter().enumerate() {
         one_hot[row * classes + label] = 1.0;
@@ -197,11 +183,7 @@ fn validate(
     let network = architecture.lower(&mut checkpoint);
     checkpoint.check(&config.name)?;
     let classes = shapes::CLASSES.len();
-    let fc = from_vec(
-        tensors[leaves::CLASSIFIER].values.clone(),
-        [classes, architecture.channels()],
-        device,
-    );
+    let fc = from_vec(tensors[leaves::CLASSIFIER].values.clone(), [classes, architecture.channels()], device);
     let mut correct = 0;
     for start in (0..config.validation).step_by(100) {
         let indices: Vec<usize> = (start..(start + 100).min(config.validation)).collect();
@@ -230,21 +212,14 @@ fn write(
 ) -> Result<PathBuf> {
     let mut provenance = toml::Table::new();
     provenance.insert("data".into(), "Shapes, train split".into());
-    provenance.insert(
-        "command".into(),
-        format!("pretrain --config data/experiments/pretrain-{}.toml", config.name).into(),
-    );
+    provenance
+        .insert("command".into(), format!("pretrain --config data/experiments/pretrain-{}.toml", config.name).into());
     provenance.insert("seed".into(), (stage.seed as i64).into());
     provenance.insert("steps".into(), (steps as i64).into());
     provenance.insert("validation_tiles".into(), (config.validation as i64).into());
     provenance.insert("validation_accuracy".into(), accuracy.into());
-    let description = Description {
-        name: config.name.clone(),
-        input_size: shapes::TILE,
-        encoding,
-        architecture,
-        provenance,
-    };
+    let description =
+        Description { name: config.name.clone(), input_size: shapes::TILE, encoding, architecture, provenance };
     let text = toml::to_string_pretty(&description).map_err(|e| Error::Bug(e.to_string()))?;
     std::fs::create_dir_all(&config.directory).map_err(|e| Error::cannot_write(&config.directory, e))?;
     let path = config.directory.join(format!("{}.safetensors", config.name));

@@ -48,14 +48,31 @@ fn main() {
     let trained = linear::train(&linear, &train, &validation, &context, || {}).unwrap();
     println!("{} linear probes, 60 epochs: {:.1} s", linear.len(), start.elapsed().as_secs_f64());
     for probe in &trained {
-        println!("  {} loss {:.4} gradient {:.5} accuracy {:?}", probe.spec.id(), probe.train_loss, probe.gradient_norm, probe.log.last().map(|e| e.value));
+        println!(
+            "  {} loss {:.4} gradient {:.5} accuracy {:?}",
+            probe.spec.id(),
+            probe.train_loss,
+            probe.gradient_norm,
+            probe.log.last().map(|e| e.value)
+        );
     }
     let start = Instant::now();
     let fitted = shift::shifted(&trained[0], Head::ShiftFit, 3.0, &train).unwrap();
-    println!("one fitted shift: {:.1} s, {} steps, gradient {:.1e}", start.elapsed().as_secs_f64(), fitted.log[0].epoch, fitted.log[1].value);
+    println!(
+        "one fitted shift: {:.1} s, {} steps, gradient {:.1e}",
+        start.elapsed().as_secs_f64(),
+        fitted.log[0].epoch,
+        fitted.log[1].value
+    );
     for spec in &layered {
         let start = Instant::now();
         let trained = mlp::train(std::slice::from_ref(spec), &train, &context, &|| {}).unwrap();
-        println!("{}: {:.1} s, loss {:.4}, gradient {:.4}", spec.id(), start.elapsed().as_secs_f64(), trained[0].train_loss, trained[0].gradient_norm);
+        println!(
+            "{}: {:.1} s, loss {:.4}, gradient {:.4}",
+            spec.id(),
+            start.elapsed().as_secs_f64(),
+            trained[0].train_loss,
+            trained[0].gradient_norm
+        );
     }
 }

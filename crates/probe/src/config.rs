@@ -175,7 +175,10 @@ mod tests {
     fn an_empty_section_is_the_default_experiment() {
         let specs = parse(serde_json::json!({})).specs(20).unwrap();
         let ids: Vec<String> = specs.iter().map(ProbeSpec::id).collect();
-        assert!(ids.contains(&"linear-ce-s2".to_string()) && ids.contains(&"bcos3_offset-bce-s0".to_string()), "{ids:?}");
+        assert!(
+            ids.contains(&"linear-ce-s2".to_string()) && ids.contains(&"bcos3_offset-bce-s0".to_string()),
+            "{ids:?}"
+        );
         let rates: Vec<f64> = specs.iter().map(|spec| spec.learning_rate).collect();
         assert_eq!((rates[0], rates[3], rates[9]), (2.0, 40.0, 4.0));
     }

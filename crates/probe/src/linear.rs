@@ -65,13 +65,16 @@ pub fn train(
     let (losses, gradients) = (stack.losses(&inputs, &labels), stack.gradient_norms(&inputs, &labels));
     let mut trained = Vec::new();
     for (index, weights) in stack.weights(scale).into_iter().enumerate() {
-        trained.push((sorted[index], Trained {
-            spec: probes[index].clone(),
-            weights,
-            train_loss: losses[index],
-            gradient_norm: gradients[index],
-            log: std::mem::take(&mut logs[index]),
-        }));
+        trained.push((
+            sorted[index],
+            Trained {
+                spec: probes[index].clone(),
+                weights,
+                train_loss: losses[index],
+                gradient_norm: gradients[index],
+                log: std::mem::take(&mut logs[index]),
+            },
+        ));
     }
     trained.sort_by_key(|(index, _)| *index);
     Ok(trained.into_iter().map(|(_, probe)| probe).collect())
@@ -298,7 +301,8 @@ mod tests {
     fn a_probe_does_not_depend_on_its_company() {
         let together = run(&[spec(Loss::Bce, 0), spec(Loss::Ce, 0)]);
         let alone = run(&[spec(Loss::Ce, 0)]);
-        let (a, b) = (&together[1].weights.get("fc.weight").unwrap().values, &alone[0].weights.get("fc.weight").unwrap().values);
+        let (a, b) =
+            (&together[1].weights.get("fc.weight").unwrap().values, &alone[0].weights.get("fc.weight").unwrap().values);
         assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4 * b.abs().max(1.0)));
     }
 

@@ -92,7 +92,13 @@ mod tests {
             for (class, z) in row.iter().enumerate() {
                 let hit = class == label;
                 total += match loss {
-                    Loss::Ce => if hit { log_sum - z } else { 0.0 },
+                    Loss::Ce => {
+                        if hit {
+                            log_sum - z
+                        } else {
+                            0.0
+                        }
+                    }
                     Loss::Bce | Loss::BcePlain => {
                         let t = if hit { 1.0 } else { loss.off_target(C) };
                         let p = 1.0 / (1.0 + (-z).exp());

@@ -76,12 +76,7 @@ impl Maps {
     }
 }
 
-fn train_one(
-    spec: &ProbeSpec,
-    maps: &Maps,
-    context: &Context,
-    after_epoch: &(dyn Fn() + Sync),
-) -> Result<Trained> {
+fn train_one(spec: &ProbeSpec, maps: &Maps, context: &Context, after_epoch: &(dyn Fn() + Sync)) -> Result<Trained> {
     let mut layers = Layers::new(spec, maps.channels, context);
     let steps = spec.epochs * maps.len().div_ceil(spec.batch);
     let (mut step, mut log, mut first_loss) = (0, Vec::new(), None);

@@ -24,8 +24,16 @@ pub const PROBES: Table = Table {
     columns: &[
         Column::new("probe_id", Values::Text, "HEAD[_offset][_bias]-LOSS-sSEED[-TAG]"),
         Column::new("backbone", Values::Text, "name of the backbone whose features it reads"),
-        Column::new("head", Values::Text, "linear, bcos1..3, mlp2..3, or shift_up, shift_down, shift_fit: a linear probe plus one vector common to all classes"),
-        Column::new("loss", Values::Text, "ce, bce (off-targets 1/classes) or bce_plain (off-targets 0); of a shift_*, that of its source"),
+        Column::new(
+            "head",
+            Values::Text,
+            "linear, bcos1..3, mlp2..3, or shift_up, shift_down, shift_fit: a linear probe plus one vector common to all classes",
+        ),
+        Column::new(
+            "loss",
+            Values::Text,
+            "ce, bce (off-targets 1/classes) or bce_plain (off-targets 0); of a shift_*, that of its source",
+        ),
         Column::new("offset", Values::Text, "none, or log_classes: -ln(classes - 1) added to every logit"),
         Column::new("bias", Values::Bool, "whether layers have a trained bias"),
         Column::new("optimiser", Values::Text, "sgd (momentum 0.9, weight decay 0), lbfgs, or none"),
@@ -36,10 +44,18 @@ pub const PROBES: Table = Table {
         Column::new("hidden", Values::I32, "channels between layers; 0 for heads of one layer"),
         Column::new("train_loss", Values::F64, "loss over all tiles it was trained on, after training, nats"),
         Column::new("gradient_norm", Values::F64, "norm of that loss's gradient, features scaled to a common norm"),
-        Column::new("validation_accuracy", Values::F64, "share of the validation split whose largest logit is the label's"),
+        Column::new(
+            "validation_accuracy",
+            Values::F64,
+            "share of the validation split whose largest logit is the label's",
+        ),
         Column::new("test_accuracy", Values::F64, "the same on the test split"),
         Column::new("mean_logit", Values::F64, "mean over test images and classes, offset included"),
-        Column::new("common_norm_ratio", Values::F64, "norm of the classes' mean weight over the mean norm of their weights, last layer"),
+        Column::new(
+            "common_norm_ratio",
+            Values::F64,
+            "norm of the classes' mean weight over the mean norm of their weights, last layer",
+        ),
     ],
 };
 
@@ -53,7 +69,11 @@ pub const WEIGHTS: Table = Table {
         Column::new("layer", Values::I32, "layer, from 0"),
         Column::new("tensor", Values::Text, "name of the tensor, as in the side file"),
         Column::new("unit", Values::I32, "output unit; the last layer's are the classes"),
-        Column::new("weight", Values::F32List, "the unit's weights over its inputs; one number for biases, norms and scales"),
+        Column::new(
+            "weight",
+            Values::F32List,
+            "the unit's weights over its inputs; one number for biases, norms and scales",
+        ),
     ],
 };
 
@@ -66,7 +86,11 @@ pub const LOG: Table = Table {
         Column::new("probe_id", Values::Text, "probe"),
         Column::new("epoch", Values::I32, "passes over the training tiles so far; steps for fit_*"),
         Column::new("split", Values::Text, "split it was measured on"),
-        Column::new("metric", Values::Text, "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature"),
+        Column::new(
+            "metric",
+            Values::Text,
+            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature",
+        ),
         Column::new("value", Values::F64, "the measurement"),
         Column::new("learning_rate", Values::F64, "step size at that time"),
     ],

@@ -18,7 +18,9 @@ use crate::config::Config;
 use crate::data::{Split, argmax};
 use crate::lower::lower;
 use crate::spec::{Head, Kind, ProbeSpec};
-use crate::table::{LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, WEIGHTS, WEIGHTS_DIR, WEIGHTS_FILE};
+use crate::table::{
+    LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, WEIGHTS, WEIGHTS_DIR, WEIGHTS_FILE,
+};
 use crate::trained::{Context, Trained};
 use crate::weights::to_safetensors;
 use crate::{linear, mlp, shift};
@@ -58,7 +60,9 @@ pub fn run(stage: &Stage) -> Result<()> {
     }
     match artifact.finish()? {
         Some(_) => stage.done(&summary),
-        None => stage.done("probe: nothing to do in this shard; the probes are one part, made by the shard that owns it"),
+        None => {
+            stage.done("probe: nothing to do in this shard; the probes are one part, made by the shard that owns it")
+        }
     }
     Ok(())
 }
@@ -106,10 +110,8 @@ fn train(stage: &Stage, config: &Config, data: &gather::Data, context: &Context)
     let progress = stage.progress("layered probes", epochs as u64, "epochs");
     trained.extend(mlp::train(&others, &data.train, context, &|| progress.advance(1))?);
     drop(progress);
-    let sources: Vec<&Trained> = trained
-        .iter()
-        .filter(|probe| probe.spec.head == Head::Linear && probe.spec.loss == crate::Loss::Ce)
-        .collect();
+    let sources: Vec<&Trained> =
+        trained.iter().filter(|probe| probe.spec.head == Head::Linear && probe.spec.loss == crate::Loss::Ce).collect();
     let pairs: Vec<(&Trained, Head)> =
         config.shift.iter().flat_map(|&head| sources.iter().map(move |&source| (source, head))).collect();
     let shifted: Result<Vec<Trained>> = pairs

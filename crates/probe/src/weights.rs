@@ -37,9 +37,10 @@ impl Weights {
     /// The tensor of this name; its rank must be `D`.
     pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>> {
         let array = self.get(name)?;
-        let shape: [usize; D] = array.shape.as_slice().try_into().map_err(|_| {
-            Error::BadData(format!("probe tensor {name:?} has shape {:?}, not rank {D}", array.shape))
-        })?;
+        let shape: [usize; D] =
+            array.shape.as_slice().try_into().map_err(|_| {
+                Error::BadData(format!("probe tensor {name:?} has shape {:?}, not rank {D}", array.shape))
+            })?;
         Ok(from_vec(array.values.clone(), shape, device))
     }
 
@@ -81,7 +82,9 @@ pub fn from_safetensors(bytes: &[u8], id: &str, origin: &str) -> Result<Weights>
         weights.insert(short, view.shape(), values);
     }
     if weights.0.is_empty() {
-        return Err(Error::BadData(format!("{origin}: no weights of probe {id}; run the probe stage again with --force")));
+        return Err(Error::BadData(format!(
+            "{origin}: no weights of probe {id}; run the probe stage again with --force"
+        )));
     }
     Ok(weights)
 }

@@ -97,11 +97,11 @@ fn gamma_rule_is_its_formula() {
     let matrix = dense(&conv, [2, 6, 5]);
     let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, |z, w, i| raise(z, w * x[i]), raise);
     let rule = GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, Sign::Any);
-    compare(pulled(&conv, &input, &relevance, Bound::Gamma(rule)), expected);
+    compare(pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))), expected);
     let input = input.clamp_min(0.0);
     let rules = [Sign::Any, Sign::NonNegative]
         .map(|sign| GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, sign))
-        .map(|rule| pulled(&conv, &input, &relevance, Bound::Gamma(rule)));
+        .map(|rule| pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))));
     let [any, positive] = rules;
     check(any, positive, 1e-5);
 }
@@ -128,7 +128,7 @@ fn box_rule_is_its_formula() {
     let matrix = dense(&conv, [2, 6, 5]);
     let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, part, |_, _| 0.0);
     let rule = BoxRule::new(&LinearMap::conv(&conv), &low.map(|v| v as f32), &high.map(|v| v as f32));
-    compare(pulled(&conv, &input, &relevance, Bound::Box(rule)), expected);
+    compare(pulled(&conv, &input, &relevance, Bound::Box(Box::new(rule))), expected);
 }
 
 fn relevance_sum(network: &Network, input: &Tensor<4>, sum: ResidualSum) -> (f32, f32) {

@@ -118,7 +118,11 @@ fn experiment(name: &str) -> Scratch {
         vec![maps("grid3/0001", Some(3), 96, |_| vec![-1.0; 96 * 96]).cells(), none(), none()],
     ];
     let side = |side: usize| vec![vec![side * side]];
-    let tables = vec![(&MAPS, "attribute", side(96)), (&MAPS, "attribute.grid2", side(20)), (&MAPS, "attribute.scenes", side(20))];
+    let tables = vec![
+        (&MAPS, "attribute", side(96)),
+        (&MAPS, "attribute.grid2", side(20)),
+        (&MAPS, "attribute.scenes", side(20)),
+    ];
     write(out.join("attribute"), tables, parts);
     scratch
 }
@@ -148,13 +152,16 @@ fn every_map_gets_its_rows() {
     let rows = read(&scratch.0.join("out"));
     assert_eq!(rows.len(), 8 * (5 + 5 + 5 + 5));
     let keys: Vec<_> = (0..rows.len())
-        .map(|i| (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i], &rows.metric[i], &rows.variant[i]))
+        .map(|i| {
+            (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i], &rows.metric[i], &rows.variant[i])
+        })
         .collect();
     assert!(keys[..40].is_sorted_by(|a, b| a < b), "the rows of a part are sorted by their unique key");
     let find = |item: &str, method: &str, metric: &str, variant: &str| {
         let wanted = (item, method, metric, variant);
         let at = (0..rows.len()).find(|&i| {
-            (rows.item[i].as_str(), rows.method[i].as_str(), rows.metric[i].as_str(), rows.variant[i].as_str()) == wanted
+            (rows.item[i].as_str(), rows.method[i].as_str(), rows.metric[i].as_str(), rows.variant[i].as_str())
+                == wanted
                 && rows.target_index[i] == 1
         });
         at.unwrap_or_else(|| panic!("no row {wanted:?}"))
@@ -168,7 +175,8 @@ fn every_map_gets_its_rows() {
     }
     let i = find("scene/0000", "lrp", "energy_pointing_game", "unrounded");
     assert!((rows.value[i].unwrap() - 0.25).abs() < 0.02 && rows.chance[i] == Some(0.25));
-    let other_class = (0..rows.len()).find(|&i| rows.item_kind[i] == SCENE && rows.target_class[i] == 3 && rows.metric[i] == "energy_pointing_game");
+    let other_class = (0..rows.len())
+        .find(|&i| rows.item_kind[i] == SCENE && rows.target_class[i] == 3 && rows.metric[i] == "energy_pointing_game");
     assert_eq!(rows.reason[other_class.unwrap()].as_deref(), Some("no_box"));
     for i in (0..rows.len()).filter(|&i| rows.item[i] == "grid3/0001") {
         assert_eq!((rows.value[i], rows.reason[i].as_deref()), (None, Some("no_positive_mass")));
@@ -196,6 +204,7 @@ fn mistakes_are_named() {
     assert!(message(Config { images: None, ..config(&scratch) }).contains("--images"));
     assert!(message(Config { metrics: vec![], ..config(&scratch) }).contains("metrics is empty"));
     assert!(message(Config { gaussian_kernel: Some(64), ..config(&scratch) }).contains("such as 65"));
-    let nowhere = Stage::new(StageArgs { out: Some(scratch.0.join("nowhere")), quiet: true, ..StageArgs::default() }).unwrap();
+    let nowhere =
+        Stage::new(StageArgs { out: Some(scratch.0.join("nowhere")), quiet: true, ..StageArgs::default() }).unwrap();
     assert_eq!(evaluate(&nowhere, &config(&scratch)).unwrap_err().exit_code(), 66);
 }

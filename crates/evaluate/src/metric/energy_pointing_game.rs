@@ -96,7 +96,8 @@ mod tests {
         // 3 * 10 div 7 = 4, 5 * 10 div 7 = 7, 2 * 8 div 9 = 1, 4 * 8 div 9 = 3
         let mask = Mask::union(&[pixel_box(3, 2, 5, 4)], (7, 9), (10, 8));
         let expected: Vec<usize> = (1..3).flat_map(|y| (4..7).map(move |x| y * 10 + x)).collect();
-        let inside: Vec<usize> = mask.inside.iter().enumerate().filter(|(_, inside)| **inside).map(|(i, _)| i).collect();
+        let inside: Vec<usize> =
+            mask.inside.iter().enumerate().filter(|(_, inside)| **inside).map(|(i, _)| i).collect();
         assert_eq!(inside, expected);
         let same_size = Mask::union(&[pixel_box(0, 0, 4, 4), pixel_box(2, 2, 6, 6)], (8, 8), (8, 8));
         assert_eq!(same_size.pixels(), 16 + 16 - 4, "a union counts shared pixels once");
@@ -120,7 +121,8 @@ mod tests {
             boxes.iter().any(|b| (b.xmin..b.xmax).contains(&x) && (b.ymin..b.ymax).contains(&y))
         };
         let total: f64 = clamped.iter().map(|&v| f64::from(v)).sum();
-        clamped.iter().enumerate().filter(|(i, _)| inside(*i)).map(|(_, &v)| f64::from(v)).sum::<f64>() / (total + 1e-12)
+        clamped.iter().enumerate().filter(|(i, _)| inside(*i)).map(|(_, &v)| f64::from(v)).sum::<f64>()
+            / (total + 1e-12)
     }
 
     #[test]

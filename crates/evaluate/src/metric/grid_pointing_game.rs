@@ -90,7 +90,9 @@ mod tests {
             let values = vec![0.37f32; 48 * 48];
             let map = Map::new(48, 48, &values);
             assert!(cells(map, Smoothing::None, n).into_iter().all(|value| (value - chance(n)).abs() < 1e-12));
-            assert!(cells(map, Smoothing::Gauss { kernel: 9 }, n).into_iter().all(|value| (value - chance(n)).abs() < 1e-6));
+            assert!(
+                cells(map, Smoothing::Gauss { kernel: 9 }, n).into_iter().all(|value| (value - chance(n)).abs() < 1e-6)
+            );
             assert!(cells(map, Smoothing::Avg5, n).into_iter().all(|value| (value / chance(n) - 1.0).abs() < 0.2));
         }
     }
@@ -101,7 +103,8 @@ mod tests {
         for factor in [1e-20f32, 1e-6, 0.5, 3e7] {
             let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
             for smoothing in [Smoothing::None, Smoothing::Avg5, Smoothing::Gauss { kernel: 19 }] {
-                let (a, b) = (cells(Map::new(96, 96, &values), smoothing, 3), cells(Map::new(96, 96, &scaled), smoothing, 3));
+                let (a, b) =
+                    (cells(Map::new(96, 96, &values), smoothing, 3), cells(Map::new(96, 96, &scaled), smoothing, 3));
                 assert_close(&a, &b, 1e-6);
             }
         }

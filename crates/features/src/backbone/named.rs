@@ -26,10 +26,7 @@ pub type NamedTensors = BTreeMap<String, NamedTensor>;
 /// Parses safetensors bytes; f16 and bf16 are widened to f32.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
     let bad = |what: String| {
-        Error::BadData(format!(
-            "{}: {what}; expected a safetensors file with f32, f16 or bf16 tensors",
-            path.display()
-        ))
+        Error::BadData(format!("{}: {what}; expected a safetensors file with f32, f16 or bf16 tensors", path.display()))
     };
     let file = SafeTensors::deserialize(bytes).map_err(|e| bad(e.to_string()))?;
     file.tensors()
@@ -39,23 +36,15 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<NamedTensors> {
             if values.iter().any(|v| !v.is_finite()) {
                 return Err(bad(format!("{name} holds NaN or infinite values")));
             }
-            Ok((
-                name,
-                NamedTensor {
-                    shape: view.shape().to_vec(),
-                    values,
-                },
-            ))
+            Ok((name, NamedTensor { shape: view.shape().to_vec(), values }))
         })
         .collect()
 }
 
 /// Serialises as f32 safetensors with string metadata.
 pub fn write(tensors: &NamedTensors, metadata: BTreeMap<String, String>) -> Result<Vec<u8>> {
-    let bytes: BTreeMap<&String, Vec<u8>> = tensors
-        .iter()
-        .map(|(name, t)| (name, t.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
+    let bytes: BTreeMap<&String, Vec<u8>> =
+        tensors.iter().map(|(name, t)| (name, t.values.iter().flat_map(|v| v.to_le_bytes()).collect())).collect();
     let views = tensors
         .iter()
         .map(|(name, t)| {
@@ -72,19 +61,13 @@ fn widen(view: &TensorView) -> Option<Vec<f32>> {
     let data = view.data();
     let pairs = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     Some(match view.dtype() {
-        Dtype::F32 => data
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-        Dtype::BF16 => pairs()
-            .map(|bits| f32::from_bits(u32::from(bits) << 16))
-            .collect(),
+        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::BF16 => pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
         Dtype::F16 => pairs().map(half_to_f32).collect(),
         // Counters such as num_batches_tracked: kept as numbers, never asked for.
-        Dtype::I64 => data
-            .chunks_exact(8)
-            .map(|b| i64::from_le_bytes(b.try_into().expect("chunks of 8")) as f32)
-            .collect(),
+        Dtype::I64 => {
+            data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("chunks of 8")) as f32).collect()
+        }
         _ => return None,
     })
 }
@@ -111,11 +94,7 @@ pub struct Checkpoint<'a> {
 impl<'a> Checkpoint<'a> {
     /// Reads from `tensors`, places on `device`.
     pub fn new(tensors: &'a NamedTensors, device: &'a Device) -> Self {
-        Self {
-            tensors,
-            device,
-            problems: Vec::new(),
-        }
+        Self { tensors, device, problems: Vec::new() }
     }
 
     /// Fails with the whole list if any tensor was missing or misshapen.
@@ -138,8 +117,7 @@ impl<'a> Checkpoint<'a> {
             // extents without trailing ones.
             Some(t) if without_ones(&t.shape) == without_ones(&shape) => t.values.clone(),
             Some(t) => {
-                self.problems
-                    .push(format!("{name} is {:?}, not {shape:?}", t.shape));
+                self.problems.push(format!("{name} is {:?}, not {shape:?}", t.shape));
                 vec![1.0; count]
             }
             None => {
@@ -165,9 +143,7 @@ impl Parameters for Checkpoint<'_> {
         let mut field = |field: &str| self.take(&format!("{name}.{field}"), [channels]);
         let (gamma, variance) = (field("weight"), field("running_var"));
         match norm {
-            Norm::Centred => {
-                ChannelScale::batch_norm(gamma, field("bias"), field("running_mean"), variance)
-            }
+            Norm::Centred => ChannelScale::batch_norm(gamma, field("bias"), field("running_mean"), variance),
             Norm::Uncentred => ChannelScale::uncentred(gamma, variance),
         }
     }

@@ -101,41 +101,18 @@ impl ResNet {
         let stages = blocks
             .iter()
             .enumerate()
-            .map(|(i, &blocks)| Stage {
-                width: 64 << i,
-                blocks,
-                stride: if i == 0 { 1 } else { 2 },
-            })
+            .map(|(i, &blocks)| Stage { width: 64 << i, blocks, stride: if i == 0 { 1 } else { 2 } })
             .collect();
-        Some(Self {
-            family,
-            block,
-            stem: Stem {
-                channels: 64,
-                kernel: 7,
-                stride: 2,
-                pool: true,
-            },
-            stages,
-        })
+        Some(Self { family, block, stem: Stem { channels: 64, kernel: 7, stride: 2, pool: true }, stages })
     }
 
     /// The small network of the embedded data set: stride 8, 128 channels, about 0.6 million weights.
     pub fn shapes(family: Family) -> Self {
-        let stage = |width, blocks, stride| Stage {
-            width,
-            blocks,
-            stride,
-        };
+        let stage = |width, blocks, stride| Stage { width, blocks, stride };
         Self {
             family,
             block: Block::Basic,
-            stem: Stem {
-                channels: 32,
-                kernel: 5,
-                stride: 2,
-                pool: false,
-            },
+            stem: Stem { channels: 32, kernel: 5, stride: 2, pool: false },
             stages: vec![stage(48, 1, 2), stage(96, 2, 2), stage(128, 1, 1)],
         }
     }
@@ -150,9 +127,7 @@ impl ResNet {
 
     /// Feature channels.
     pub fn channels(&self) -> usize {
-        self.stages
-            .last()
-            .map_or(self.stem.channels, |stage| stage.width * self.expansion())
+        self.stages.last().map_or(self.stem.channels, |stage| stage.width * self.expansion())
     }
 
     fn expansion(&self) -> usize {
@@ -164,26 +139,14 @@ impl ResNet {
 
     /// Builds the network, asking for each tensor by torchvision's name in forward order.
     pub fn lower(&self, parameters: &mut dyn Parameters) -> Network {
-        let mut builder = Builder {
-            family: self.family,
-            parameters,
-        };
+        let mut builder = Builder { family: self.family, parameters };
         let mut layers = Vec::new();
-        let Stem {
-            channels,
-            kernel,
-            stride,
-            pool,
-        } = self.stem;
+        let Stem { channels, kernel, stride, pool } = self.stem;
         let shape = [channels, self.input_channels(), kernel, kernel];
         layers.extend(builder.conv_norm("conv1", "bn1", shape, stride));
         layers.extend(builder.activation());
         if pool {
-            let window = Pool {
-                kernel: 3,
-                stride: 2,
-                padding: 1,
-            };
+            let window = Pool { kernel: 3, stride: 2, padding: 1 };
             layers.push(match self.family {
                 Family::Resnet => Layer::MaxPool(window),
                 Family::BcosResnet => Layer::AvgPool(window),
@@ -202,41 +165,24 @@ impl ResNet {
         Network::new(layers)
     }
 
-    fn block(
-        &self,
-        builder: &mut Builder,
-        prefix: &str,
-        input: usize,
-        width: usize,
-        stride: usize,
-    ) -> Layer {
+    fn block(&self, builder: &mut Builder, prefix: &str, input: usize, width: usize, stride: usize) -> Layer {
         let output = width * self.expansion();
         // (output, input, kernel, stride) of each convolution of the main branch.
         let convolutions = match self.block {
             Block::Basic => vec![(width, input, 3, stride), (width, width, 3, 1)],
-            Block::Bottleneck => vec![
-                (width, input, 1, 1),
-                (width, width, 3, stride),
-                (output, width, 1, 1),
-            ],
+            Block::Bottleneck => vec![(width, input, 1, 1), (width, width, 3, stride), (output, width, 1, 1)],
         };
         let last = convolutions.len() - 1;
         let mut main = Vec::new();
         for (k, (out, inp, kernel, stride)) in convolutions.into_iter().enumerate() {
-            let (conv, norm) = (
-                format!("{prefix}.conv{}", k + 1),
-                format!("{prefix}.bn{}", k + 1),
-            );
+            let (conv, norm) = (format!("{prefix}.conv{}", k + 1), format!("{prefix}.bn{}", k + 1));
             main.extend(builder.conv_norm(&conv, &norm, [out, inp, kernel, kernel], stride));
             if k < last {
                 main.extend(builder.activation());
             }
         }
         let shortcut = if stride != 1 || input != output {
-            let (conv, norm) = (
-                format!("{prefix}.downsample.0"),
-                format!("{prefix}.downsample.1"),
-            );
+            let (conv, norm) = (format!("{prefix}.downsample.0"), format!("{prefix}.downsample.1"));
             builder.conv_norm(&conv, &norm, [output, input, 1, 1], stride)
         } else {
             Vec::new()
@@ -251,38 +197,20 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn conv_norm(
-        &mut self,
-        conv: &str,
-        norm: &str,
-        shape: [usize; 4],
-        stride: usize,
-    ) -> Vec<Layer> {
+    fn conv_norm(&mut self, conv: &str, norm: &str, shape: [usize; 4], stride: usize) -> Vec<Layer> {
         let (stride, padding) = ([stride; 2], [shape[2] / 2; 2]);
         match self.family {
             Family::Resnet => {
                 let weight = self.parameters.weight(&format!("{conv}.weight"), shape);
                 vec![
-                    Layer::Conv(Conv {
-                        weight,
-                        bias: None,
-                        stride,
-                        padding,
-                    }),
+                    Layer::Conv(Conv { weight, bias: None, stride, padding }),
                     Layer::Scale(self.parameters.norm(norm, shape[0], Norm::Centred)),
                 ]
             }
             Family::BcosResnet => {
-                let weight = self
-                    .parameters
-                    .weight(&format!("{conv}.linear.weight"), shape);
+                let weight = self.parameters.weight(&format!("{conv}.linear.weight"), shape);
                 vec![
-                    Layer::BcosConv(BcosConv {
-                        weight,
-                        b: 2.0,
-                        stride,
-                        padding,
-                    }),
+                    Layer::BcosConv(BcosConv { weight, b: 2.0, stride, padding }),
                     Layer::Scale(self.parameters.norm(norm, shape[0], Norm::Uncentred)),
                 ]
             }

@@ -26,25 +26,14 @@ impl BcosConv {
     /// The weights with rows of norm 1: `[out, in, kernel rows, kernel columns]`.
     pub fn unit_weight(&self) -> Tensor<4> {
         let [out, ..] = self.weight.dims();
-        let norm = self
-            .weight
-            .clone()
-            .powi_scalar(2)
-            .reshape([out as i32, -1])
-            .sum_dim(1)
-            .sqrt()
-            .reshape([out, 1, 1, 1]);
+        let norm =
+            self.weight.clone().powi_scalar(2).reshape([out as i32, -1]).sum_dim(1).sqrt().reshape([out, 1, 1, 1]);
         self.weight.clone() / norm
     }
 
     /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.
     pub fn response(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(
-            input,
-            self.unit_weight(),
-            None,
-            ConvOptions::new(self.stride, self.padding, [1, 1], 1),
-        )
+        conv2d(input, self.unit_weight(), None, ConvOptions::new(self.stride, self.padding, [1, 1], 1))
     }
 
     /// The norm of the patch under each output position: `[n, 1, rows', columns']`.
@@ -54,14 +43,7 @@ impl BcosConv {
         let sum = if [rows, columns] == [1, 1] && self.stride == [1, 1] {
             squares
         } else {
-            avg_pool2d(
-                squares,
-                [rows, columns],
-                self.stride,
-                self.padding,
-                true,
-                false,
-            ) * (rows * columns) as f32
+            avg_pool2d(squares, [rows, columns], self.stride, self.padding, true, false) * (rows * columns) as f32
         };
         sum.add_scalar(PATCH_NORM_EPSILON).sqrt()
     }
@@ -70,11 +52,7 @@ impl BcosConv {
     // METHOD: B-cos, eq. (3): s = |cos(x, w)|^(B-1). The package adds 1e-6 to the cosine only where B is not 2.
     pub fn scale(&self, response: Tensor<4>, patch_norm: Tensor<4>) -> Tensor<4> {
         let cosine = response.abs() / patch_norm;
-        if self.b == 2.0 {
-            cosine
-        } else {
-            cosine.add_scalar(1e-6).powf_scalar(self.b - 1.0)
-        }
+        if self.b == 2.0 { cosine } else { cosine.add_scalar(1e-6).powf_scalar(self.b - 1.0) }
     }
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.

@@ -20,21 +20,11 @@ pub struct Conv {
 impl Conv {
     /// A 1x1 convolution: the same linear map at every position.
     pub fn pointwise(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
-        Self {
-            weight,
-            bias,
-            stride: [1, 1],
-            padding: [0, 0],
-        }
+        Self { weight, bias, stride: [1, 1], padding: [0, 0] }
     }
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(
-            input,
-            self.weight.clone(),
-            self.bias.clone(),
-            ConvOptions::new(self.stride, self.padding, [1, 1], 1),
-        )
+        conv2d(input, self.weight.clone(), self.bias.clone(), ConvOptions::new(self.stride, self.padding, [1, 1], 1))
     }
 }

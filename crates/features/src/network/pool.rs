@@ -18,26 +18,12 @@ pub struct Pool {
 impl Pool {
     /// Largest value of each window.
     pub fn max(&self, input: Tensor<4>) -> Tensor<4> {
-        max_pool2d(
-            input,
-            [self.kernel; 2],
-            [self.stride; 2],
-            [self.padding; 2],
-            [1, 1],
-            false,
-        )
+        max_pool2d(input, [self.kernel; 2], [self.stride; 2], [self.padding; 2], [1, 1], false)
     }
 
     /// Mean of each window, the border counted as zeros.
     pub fn average(&self, input: Tensor<4>) -> Tensor<4> {
-        avg_pool2d(
-            input,
-            [self.kernel; 2],
-            [self.stride; 2],
-            [self.padding; 2],
-            true,
-            false,
-        )
+        avg_pool2d(input, [self.kernel; 2], [self.stride; 2], [self.padding; 2], true, false)
     }
 }
 

@@ -17,26 +17,15 @@ pub struct ChannelScale {
 impl ChannelScale {
     /// Centred BatchNorm with running statistics, each of shape `[channels]`.
     // METHOD: Ioffe & Szegedy 2015: y = (x - mean) / sqrt(var + eps) * gamma + beta.
-    pub fn batch_norm(
-        gamma: Tensor<1>,
-        beta: Tensor<1>,
-        mean: Tensor<1>,
-        variance: Tensor<1>,
-    ) -> Self {
+    pub fn batch_norm(gamma: Tensor<1>, beta: Tensor<1>, mean: Tensor<1>, variance: Tensor<1>) -> Self {
         let scale = gamma / variance.add_scalar(NORM_EPSILON).sqrt();
         let shift = beta - mean * scale.clone();
-        Self {
-            scale,
-            shift: Some(shift),
-        }
+        Self { scale, shift: Some(shift) }
     }
 
     /// Uncentred BatchNorm of B-cos networks: the mean is not subtracted, there is no bias.
     pub fn uncentred(gamma: Tensor<1>, variance: Tensor<1>) -> Self {
-        Self {
-            scale: gamma / variance.add_scalar(NORM_EPSILON).sqrt(),
-            shift: None,
-        }
+        Self { scale: gamma / variance.add_scalar(NORM_EPSILON).sqrt(), shift: None }
     }
 
     /// `[n, channels, rows, columns]`, same shape out.

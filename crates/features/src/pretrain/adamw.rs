@@ -25,19 +25,8 @@ pub struct AdamW {
 impl AdamW {
     /// Zero moments; `weight_decay` acts on convolution weights only.
     pub fn new(leaves: &Leaves, weight_decay: f64) -> Self {
-        let zeros = || {
-            leaves
-                .leaves
-                .iter()
-                .map(|leaf| leaf.value.zeros_like())
-                .collect()
-        };
-        Self {
-            first: zeros(),
-            second: zeros(),
-            steps: 0,
-            weight_decay,
-        }
+        let zeros = || leaves.leaves.iter().map(|leaf| leaf.value.zeros_like()).collect();
+        Self { first: zeros(), second: zeros(), steps: 0, weight_decay }
     }
 
     /// One update of every leaf.
@@ -48,19 +37,12 @@ impl AdamW {
         let correction2 = 1.0 - BETA2.powi(self.steps as i32);
         for (i, leaf) in leaves.leaves.iter_mut().enumerate() {
             let tracked = leaf.tracked.take().expect("the step tracked every leaf");
-            let gradient = tracked
-                .grad(gradients)
-                .expect("every leaf takes part in the loss");
+            let gradient = tracked.grad(gradients).expect("every leaf takes part in the loss");
             let first = self.first[i].clone() * BETA1 + gradient.clone() * (1.0 - BETA1);
-            let second =
-                self.second[i].clone() * BETA2 + gradient.powi_scalar(2) * (1.0 - BETA2);
+            let second = self.second[i].clone() * BETA2 + gradient.powi_scalar(2) * (1.0 - BETA2);
             let denominator = (second.clone() / correction2).sqrt().add_scalar(EPSILON);
             let update = first.clone() / correction1 / denominator;
-            let decay = if leaf.shape.len() == 4 {
-                1.0 - learning_rate * self.weight_decay
-            } else {
-                1.0
-            };
+            let decay = if leaf.shape.len() == 4 { 1.0 - learning_rate * self.weight_decay } else { 1.0 };
             leaf.value = leaf.value.clone() * decay - update * learning_rate;
             (self.first[i], self.second[i]) = (first, second);
         }

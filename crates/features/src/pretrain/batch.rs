@@ -28,10 +28,7 @@ pub struct TilePool {
 impl TilePool {
     /// Renders the first `count` tiles of `split`.
     pub fn render(stage: &Stage, split: &str, count: usize) -> Self {
-        let tiles = (0..count)
-            .into_par_iter()
-            .map(|index| shapes::tile(stage.seed, split, index))
-            .collect();
+        let tiles = (0..count).into_par_iter().map(|index| shapes::tile(stage.seed, split, index)).collect();
         Self { tiles }
     }
 
@@ -46,28 +43,17 @@ impl TilePool {
         device: &Device,
     ) -> (Tensor<4>, Vec<usize>) {
         let mut rng = random::stream(seed, &["pretrain batch", &step.to_string()]);
-        let picked: Vec<(usize, usize)> = (0..size)
-            .map(|_| (random::below(&mut rng, self.tiles.len()), random::below(&mut rng, 8)))
-            .collect();
-        let images: Vec<Rgb> = picked
-            .iter()
-            .map(|&(index, symmetry)| turn(&cut(&self.tiles[index], view), symmetry))
-            .collect();
+        let picked: Vec<(usize, usize)> =
+            (0..size).map(|_| (random::below(&mut rng, self.tiles.len()), random::below(&mut rng, 8))).collect();
+        let images: Vec<Rgb> =
+            picked.iter().map(|&(index, symmetry)| turn(&cut(&self.tiles[index], view), symmetry)).collect();
         let labels = picked.iter().map(|&(index, _)| self.label(index)).collect();
         (encoding.preprocess().apply(&images, device), labels)
     }
 
     /// Whole, unturned tiles.
-    pub fn tiles(
-        &self,
-        indices: &[usize],
-        encoding: &Encoding,
-        device: &Device,
-    ) -> (Tensor<4>, Vec<usize>) {
-        let images: Vec<Rgb> = indices
-            .iter()
-            .map(|&index| self.tiles[index].rgb.clone())
-            .collect();
+    pub fn tiles(&self, indices: &[usize], encoding: &Encoding, device: &Device) -> (Tensor<4>, Vec<usize>) {
+        let images: Vec<Rgb> = indices.iter().map(|&index| self.tiles[index].rgb.clone()).collect();
         let labels = indices.iter().map(|&index| self.label(index)).collect();
         (encoding.preprocess().apply(&images, device), labels)
     }
@@ -87,21 +73,14 @@ fn cut(tile: &Tile, view: View) -> Rgb {
         let centre = (low + high) / 2;
         (centre - side as i32 / 2).clamp(0, (extent - side) as i32) as usize
     };
-    let (left, top) = (
-        corner(object.xmin, object.xmax, width),
-        corner(object.ymin, object.ymax, height),
-    );
+    let (left, top) = (corner(object.xmin, object.xmax, width), corner(object.ymin, object.ymax, height));
     let data = (top..top + side)
         .flat_map(|y| {
             let start = (y * width + left) * 3;
             tile.rgb.data[start..start + side * 3].iter().copied()
         })
         .collect();
-    Rgb {
-        width: side,
-        height: side,
-        data,
-    }
+    Rgb { width: side, height: side, data }
 }
 
 /// One of the eight symmetries of the square: bit 0 mirrors columns, bit 1 mirrors rows, bit 2 transposes.
@@ -121,11 +100,7 @@ fn turn(image: &Rgb, symmetry: usize) -> Rgb {
             data.extend_from_slice(&image.data[start..start + 3]);
         }
     }
-    Rgb {
-        width: side,
-        height: side,
-        data,
-    }
+    Rgb { width: side, height: side, data }
 }
 
 #[cfg(test)]
@@ -134,11 +109,7 @@ mod tests {
 
     #[test]
     fn the_eight_symmetries_are_different_and_keep_the_pixels() {
-        let image = Rgb {
-            width: 3,
-            height: 3,
-            data: (0..27).collect(),
-        };
+        let image = Rgb { width: 3, height: 3, data: (0..27).collect() };
         let mut seen: Vec<Vec<u8>> = (0..8).map(|s| turn(&image, s).data).collect();
         assert_eq!(seen[0], image.data);
         for turned in &seen {

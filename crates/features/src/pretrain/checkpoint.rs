@@ -10,14 +10,7 @@ use crate::{
 };
 
 /// Writes the state whole or not at all.
-pub fn save(
-    path: &Path,
-    config: &Config,
-    seed: u64,
-    step: usize,
-    leaves: &Leaves,
-    optimiser: &AdamW,
-) -> Result<()> {
+pub fn save(path: &Path, config: &Config, seed: u64, step: usize, leaves: &Leaves, optimiser: &AdamW) -> Result<()> {
     let mut tensors = NamedTensors::new();
     let mut add = |name: String, values: Vec<f32>| {
         let shape = vec![values.len()];
@@ -43,13 +36,7 @@ pub fn save(
 }
 
 /// Restores a state of the same configuration and seed; returns the step to go on from, 0 without one.
-pub fn restore(
-    path: &Path,
-    config: &Config,
-    seed: u64,
-    leaves: &mut Leaves,
-    optimiser: &mut AdamW,
-) -> Result<usize> {
+pub fn restore(path: &Path, config: &Config, seed: u64, leaves: &mut Leaves, optimiser: &mut AdamW) -> Result<usize> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
@@ -61,9 +48,10 @@ pub fn restore(
         return Ok(0);
     }
     let mut take = |name: String| {
-        tensors.remove(&name).map(|t| t.values).ok_or_else(|| {
-            Error::BadData(format!("{}: {name} is missing; delete the file", path.display()))
-        })
+        tensors
+            .remove(&name)
+            .map(|t| t.values)
+            .ok_or_else(|| Error::BadData(format!("{}: {name} is missing; delete the file", path.display())))
     };
     for (i, leaf) in leaves.leaves.iter_mut().enumerate() {
         let device = leaf.value.device();

@@ -16,27 +16,17 @@ pub struct BatchStatistics {
 }
 
 /// Runs `network`, whose scales hold γ and β, and appends the statistics of each norm.
-pub fn train_forward(
-    network: &Network,
-    input: Tensor<4>,
-    statistics: &mut Vec<BatchStatistics>,
-) -> Tensor<4> {
+pub fn train_forward(network: &Network, input: Tensor<4>, statistics: &mut Vec<BatchStatistics>) -> Tensor<4> {
     network.layers.iter().fold(input, |input, layer| match layer {
         Layer::Scale(scale) => normalise(scale, input, statistics),
-        Layer::Sum(branches) => sum(branches, input, |branch, input| {
-            train_forward(branch, input, statistics)
-        }),
+        Layer::Sum(branches) => sum(branches, input, |branch, input| train_forward(branch, input, statistics)),
         other => other.forward(input),
     })
 }
 
 // METHOD: Ioffe & Szegedy 2015 with β; without β the uncentred norm of B-cos networks, which divides by the
 // centred deviation and subtracts nothing.
-fn normalise(
-    affine: &ChannelScale,
-    input: Tensor<4>,
-    statistics: &mut Vec<BatchStatistics>,
-) -> Tensor<4> {
+fn normalise(affine: &ChannelScale, input: Tensor<4>, statistics: &mut Vec<BatchStatistics>) -> Tensor<4> {
     let [n, channels, rows, columns] = input.dims();
     let count = n * rows * columns;
     let per_map = 1.0 / count as f32;

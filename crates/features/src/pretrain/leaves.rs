@@ -51,25 +51,14 @@ const MOMENTUM: f32 = 0.1;
 impl Leaves {
     /// Kaiming-normal convolutions (fan out), γ = 1, β = 0, classifier uniform ±1/√channels.
     pub fn initialise(architecture: &ResNet, classes: usize, seed: u64, device: &Device) -> Self {
-        let mut first = Initialise {
-            seed,
-            device,
-            leaves: Vec::new(),
-            running: Vec::new(),
-        };
+        let mut first = Initialise { seed, device, leaves: Vec::new(), running: Vec::new() };
         architecture.lower(&mut first);
         let channels = architecture.channels();
         let bound = 1.0 / (channels as f64).sqrt();
         let mut rng = random::stream(seed, &["pretrain", CLASSIFIER]);
-        let values = (0..classes * channels)
-            .map(|_| random::between(&mut rng, -bound, bound) as f32)
-            .collect();
+        let values = (0..classes * channels).map(|_| random::between(&mut rng, -bound, bound) as f32).collect();
         first.push(CLASSIFIER.into(), vec![classes, channels], values);
-        Self {
-            leaves: first.leaves,
-            running: first.running,
-            next: 0,
-        }
+        Self { leaves: first.leaves, running: first.running, next: 0 }
     }
 
     /// Starts a step: fresh autodiff leaves.
@@ -112,20 +101,14 @@ impl Leaves {
             .leaves
             .iter()
             .map(|leaf| {
-                let tensor = NamedTensor {
-                    shape: leaf.shape.clone(),
-                    values: to_vec(leaf.value.clone()),
-                };
+                let tensor = NamedTensor { shape: leaf.shape.clone(), values: to_vec(leaf.value.clone()) };
                 (leaf.name.clone(), tensor)
             })
             .collect();
         for running in &self.running {
             let shape = vec![running.mean.len()];
             let mut put = |field: &str, values: &[f32]| {
-                let tensor = NamedTensor {
-                    shape: shape.clone(),
-                    values: values.to_vec(),
-                };
+                let tensor = NamedTensor { shape: shape.clone(), values: values.to_vec() };
                 tensors.insert(format!("{}.{field}", running.name), tensor);
             };
             put("running_var", &running.variance);
@@ -166,12 +149,7 @@ impl Initialise<'_> {
     fn push(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) -> Tensor<1> {
         let count = values.len();
         let value = from_vec(values, [count], self.device);
-        self.leaves.push(Leaf {
-            name,
-            shape,
-            value: value.clone(),
-            tracked: None,
-        });
+        self.leaves.push(Leaf { name, shape, value: value.clone(), tracked: None });
         value
     }
 }
@@ -181,9 +159,7 @@ impl Parameters for Initialise<'_> {
         // METHOD: He et al. 2015: variance 2 / fan out.
         let deviation = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
         let mut rng = random::stream(self.seed, &["pretrain", name]);
-        let values = (0..shape.iter().product())
-            .map(|_| (random::normal(&mut rng) * deviation) as f32)
-            .collect();
+        let values = (0..shape.iter().product()).map(|_| (random::normal(&mut rng) * deviation) as f32).collect();
         self.push(name.into(), shape.to_vec(), values).reshape(shape)
     }
 
@@ -195,8 +171,8 @@ impl Parameters for Initialise<'_> {
             variance: vec![1.0; channels],
         });
         let scale = self.push(format!("{name}.weight"), vec![channels], vec![1.0; channels]);
-        let shift = (norm == Norm::Centred)
-            .then(|| self.push(format!("{name}.bias"), vec![channels], vec![0.0; channels]));
+        let shift =
+            (norm == Norm::Centred).then(|| self.push(format!("{name}.bias"), vec![channels], vec![0.0; channels]));
         ChannelScale { scale, shift }
     }
 }

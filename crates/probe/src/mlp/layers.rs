@@ -67,9 +67,8 @@ impl Layers {
             let outputs = if last { context.classes } else { spec.hidden };
             let values = initial(spec, &format!("fc{index}.weight"), outputs * inputs, inputs);
             let weight = layers.add(values, [outputs, inputs], device);
-            let bias = (spec.bias && kind == Kind::Mlp).then(|| {
-                layers.add(initial(spec, &format!("fc{index}.bias"), outputs, inputs), [1, outputs], device)
-            });
+            let bias = (spec.bias && kind == Kind::Mlp)
+                .then(|| layers.add(initial(spec, &format!("fc{index}.bias"), outputs, inputs), [1, outputs], device));
             let norm = (!last).then(|| Norm {
                 gamma: layers.add(vec![1.0; outputs], [1, outputs], device),
                 beta: (kind == Kind::Mlp).then(|| layers.add(vec![0.0; outputs], [1, outputs], device)),
@@ -200,9 +199,7 @@ impl Norm {
                 self.variance = running(&self.variance, variance.clone().inner().mul_scalar(correction));
                 (Some(centred), mean, variance)
             }
-            Mode::Evaluate => {
-                (None, Tensor::from_inner(self.mean.clone()), Tensor::from_inner(self.variance.clone()))
-            }
+            Mode::Evaluate => (None, Tensor::from_inner(self.mean.clone()), Tensor::from_inner(self.variance.clone())),
         };
         let scale = gamma / variance.add_scalar(NORM_EPSILON).sqrt();
         match self.beta {

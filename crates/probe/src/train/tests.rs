@@ -96,13 +96,23 @@ fn files_in_files_out_twice_the_same() {
     let probes = load(out, &cpu()).unwrap();
     let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
     let want = [
-        "linear-ce-s0", "linear-ce-s1", "linear_offset_bias-bce-s0", "bcos2_offset-bce-s0", "mlp2-ce-s0-wide",
-        "shift_up-ce-s0", "shift_up-ce-s1", "shift_down-ce-s0", "shift_down-ce-s1", "shift_fit-ce-s0", "shift_fit-ce-s1",
+        "linear-ce-s0",
+        "linear-ce-s1",
+        "linear_offset_bias-bce-s0",
+        "bcos2_offset-bce-s0",
+        "mlp2-ce-s0-wide",
+        "shift_up-ce-s0",
+        "shift_up-ce-s1",
+        "shift_down-ce-s0",
+        "shift_down-ce-s1",
+        "shift_fit-ce-s0",
+        "shift_fit-ce-s1",
     ];
     assert_eq!(ids, want);
     assert!(probes.iter().all(|probe| probe.id == probe.spec.id()));
 
-    let table = ProbeRows::from_cells(Reader::open(&out.join(PROBES_DIR), &PROBES).unwrap().read_all().unwrap()).unwrap();
+    let table =
+        ProbeRows::from_cells(Reader::open(&out.join(PROBES_DIR), &PROBES).unwrap().read_all().unwrap()).unwrap();
     assert!(table.backbone.iter().all(|name| name == "invented"));
     assert!(table.test_accuracy.iter().all(|accuracy| *accuracy > 0.9), "{:?}", table.test_accuracy);
     let reader = Reader::open(&out.join(PREDICTIONS_DIR), &PREDICTIONS).unwrap();
@@ -126,8 +136,10 @@ fn files_in_files_out_twice_the_same() {
             }
         }
     }
-    let weights = WeightRows::from_cells(Reader::open(&out.join(WEIGHTS_DIR), &WEIGHTS).unwrap().read_all().unwrap()).unwrap();
-    let row = (0..weights.unit.len()).find(|&row| weights.probe_id[row] == "linear-ce-s1" && weights.unit[row] == 2).unwrap();
+    let weights =
+        WeightRows::from_cells(Reader::open(&out.join(WEIGHTS_DIR), &WEIGHTS).unwrap().read_all().unwrap()).unwrap();
+    let row =
+        (0..weights.unit.len()).find(|&row| weights.probe_id[row] == "linear-ce-s1" && weights.unit[row] == 2).unwrap();
     let pooled = from_vec(weights.weight[row].clone(), [6], &cpu()) * from_vec(test.pooled[..6].to_vec(), [6], &cpu());
     assert!((to_vec(pooled.sum())[0] - said.logits[60][2]).abs() < 1e-4);
     let log = LogRows::from_cells(Reader::open(&out.join(LOG_DIR), &LOG).unwrap().read_all().unwrap()).unwrap();
