@@ -56,7 +56,7 @@ impl Bench {
         for name in ["shapes.toml", "tiny.toml", "report.toml"] {
             std::fs::copy(shipped.join(name), bench.path(name)).expect("the experiment can be copied");
         }
-        write_backbone(&bench.path("tiny.safetensors"));
+        write_backbone(&bench.path("random.safetensors"));
         bench.ok(&["features", "shapes", "--config", "shapes.toml"]);
         for stage in STAGES {
             bench.ok(&[stage, "--config", "tiny.toml"]);

@@ -53,7 +53,11 @@ impl Predictions {
         let pairs = self.pairs(baseline, treatment)?;
         let samples: Vec<Sample> = pairs
             .iter()
-            .map(|(before, after)| Sample { item: after.image as u32, seed: after.seed, value: right(after) - right(before) })
+            .map(|(before, after)| Sample {
+                item: after.image as u32,
+                seed: after.seed,
+                value: right(after) - right(before),
+            })
             .collect();
         let mut rng = stream(resampling.seed, &["accuracy", &self.experiment, baseline, treatment]);
         bootstrap::estimate(&samples, resampling.resamples, &mut rng)
@@ -64,12 +68,14 @@ impl Predictions {
         let pairs = self.pairs(one, other)?;
         let n = pairs.len();
         let equal = pairs.iter().filter(|(a, b)| a.predicted == b.predicted).count() as f64 / n as f64;
-        let probability = pairs.iter().map(|(a, b)| f64::from((a.probability - b.probability).abs())).fold(0.0, f64::max);
+        let probability =
+            pairs.iter().map(|(a, b)| f64::from((a.probability - b.probability).abs())).fold(0.0, f64::max);
         (n > 0).then_some(Agreement { equal, probability, n })
     }
 
     fn pairs(&self, one: &str, other: &str) -> Option<Vec<(Prediction, Prediction)>> {
-        let before: BTreeMap<(i64, i64), Prediction> = self.probes.get(one)?.iter().map(|p| ((p.image, p.seed), *p)).collect();
+        let before: BTreeMap<(i64, i64), Prediction> =
+            self.probes.get(one)?.iter().map(|p| ((p.image, p.seed), *p)).collect();
         let after = self.probes.get(other)?;
         Some(after.iter().filter_map(|p| Some((*before.get(&(p.image, p.seed))?, *p))).collect())
     }
@@ -90,7 +96,15 @@ mod tests {
     const RESAMPLING: Resampling = Resampling { resamples: 200, seed: 0 };
 
     fn predictions() -> Predictions {
-        let of = |wrong: i64| (0..100).map(move |image| Prediction { image, seed: 0, label: 1, predicted: i32::from(image >= wrong), probability: 0.9 });
+        let of = |wrong: i64| {
+            (0..100).map(move |image| Prediction {
+                image,
+                seed: 0,
+                label: 1,
+                predicted: i32::from(image >= wrong),
+                probability: 0.9,
+            })
+        };
         let probes = [("one".to_string(), of(10).collect()), ("other".to_string(), of(15).collect())].into();
         Predictions { experiment: "a".into(), probes }
     }

@@ -50,7 +50,8 @@ impl Crossed {
         items.values_mut().enumerate().for_each(|(at, slot)| *slot = at);
         seeds.values_mut().enumerate().for_each(|(at, slot)| *slot = at);
         let size = items.len() * seeds.len();
-        let mut crossed = Self { items: items.len(), seeds: seeds.len(), sums: vec![0.0; size], counts: vec![0.0; size] };
+        let mut crossed =
+            Self { items: items.len(), seeds: seeds.len(), sums: vec![0.0; size], counts: vec![0.0; size] };
         for sample in samples {
             let at = items[&sample.item] * crossed.seeds + seeds[&sample.seed];
             crossed.sums[at] += sample.value;
@@ -136,7 +137,8 @@ pub fn values(cells: &[Cell]) -> Vec<Sample> {
 /// Differences `treatment - baseline` of maps with equal item, target and seed, and how many such pairs were left out
 /// because one side is undefined. Cells without a partner are not pairs and count nowhere.
 pub fn paired(baseline: &[Cell], treatment: &[Cell]) -> (Vec<Sample>, usize) {
-    let before: BTreeMap<(u32, i32, i64), Option<f64>> = baseline.iter().map(|c| ((c.item, c.target, c.seed), c.value)).collect();
+    let before: BTreeMap<(u32, i32, i64), Option<f64>> =
+        baseline.iter().map(|c| ((c.item, c.target, c.seed), c.value)).collect();
     let (mut samples, mut skipped) = (Vec::new(), 0);
     for cell in treatment {
         match before.get(&(cell.item, cell.target, cell.seed)) {
@@ -239,9 +241,11 @@ mod tests {
 
     #[test]
     fn pairs_need_equal_item_target_and_seed() {
-        let cell = |item, target, seed, value| Cell { item, target, seed, value };
-        let baseline = [cell(0, 0, 0, Some(1.0)), cell(0, 1, 0, None), cell(1, 0, 0, Some(2.0)), cell(1, 0, 1, Some(9.0))];
-        let treatment = [cell(0, 0, 0, Some(1.5)), cell(0, 1, 0, Some(3.0)), cell(1, 0, 0, None), cell(2, 0, 0, Some(5.0))];
+        let cell = |item, target, seed, value| Cell { item, target, seed, value, chance: None };
+        let baseline =
+            [cell(0, 0, 0, Some(1.0)), cell(0, 1, 0, None), cell(1, 0, 0, Some(2.0)), cell(1, 0, 1, Some(9.0))];
+        let treatment =
+            [cell(0, 0, 0, Some(1.5)), cell(0, 1, 0, Some(3.0)), cell(1, 0, 0, None), cell(2, 0, 0, Some(5.0))];
         let (samples, skipped) = paired(&baseline, &treatment);
         assert_eq!(samples, [sample(0, 0, 0.5)]);
         assert_eq!(skipped, 2);

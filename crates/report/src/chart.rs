@@ -71,7 +71,8 @@ const FOOT: f64 = 50.0;
 /// A range that holds all values and their intervals with some room, and `always`.
 pub fn range(panels: &[Panel], always: &[f64], step: f64) -> (f64, f64) {
     let points = panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.points);
-    let all: Vec<f64> = points.flat_map(|point| [point.estimate.low, point.estimate.high]).chain(always.iter().copied()).collect();
+    let all: Vec<f64> =
+        points.flat_map(|point| [point.estimate.low, point.estimate.high]).chain(always.iter().copied()).collect();
     let (low, high) = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
     if low > high {
         return (0.0, step);
@@ -147,6 +148,10 @@ impl Chart {
             svg.text((x(*value), first - 5.0), Anchor::Middle, "soft", name);
         }
         for (at, row) in panel.rows.iter().enumerate() {
+            if at > 0 {
+                let y = top + HEAD + row_height * at as f64;
+                svg.line((left, y), (to, y), "rule");
+            }
             let middle = top + HEAD + row_height * (at as f64 + 0.5);
             svg.text((from - 12.0, middle + 4.5), Anchor::End, "", &row.label);
             for (place, point) in row.points.iter().enumerate() {

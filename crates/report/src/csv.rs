@@ -7,7 +7,12 @@ use crate::table::column;
 
 /// All files: name and content.
 pub fn all(findings: &Findings) -> Vec<(&'static str, String)> {
-    vec![("means", means(findings)), ("differences", differences(findings)), ("signs", signs(findings)), ("accuracy", accuracy(findings))]
+    vec![
+        ("means", means(findings)),
+        ("differences", differences(findings)),
+        ("signs", signs(findings)),
+        ("accuracy", accuracy(findings)),
+    ]
 }
 
 fn means(findings: &Findings) -> String {
@@ -29,7 +34,15 @@ fn differences(findings: &Findings) -> String {
 }
 
 fn signs(findings: &Findings) -> String {
-    let head = [column::SIGN, column::STATEMENT, column::BACKBONE, column::METHOD, column::METRIC, column::COMPARISON, column::EXPECTED];
+    let head = [
+        column::SIGN,
+        column::STATEMENT,
+        column::BACKBONE,
+        column::METHOD,
+        column::METRIC,
+        column::COMPARISON,
+        column::EXPECTED,
+    ];
     let mut lines = vec![header(&head, &[column::VERDICT])];
     for sign in &findings.signs {
         let first = [sign.number.to_string(), sign.statement.to_string()];
@@ -38,9 +51,16 @@ fn signs(findings: &Findings) -> String {
             lines.push(line(first.clone().into_iter().chain(rest)));
         }
         for found in &sign.evidence {
-            let words = [found.backbone.clone(), found.method.clone(), found.metric.name().into(), found.comparison.clone(), found.expected.words()];
+            let words = [
+                found.backbone.clone(),
+                found.method.clone(),
+                found.metric.name().into(),
+                found.comparison.clone(),
+                found.expected.words(),
+            ];
             let tail = [found.verdict.name().to_string()];
-            lines.push(line(first.clone().into_iter().chain(words).chain(numbers(found.estimate.as_ref())).chain(tail)));
+            lines
+                .push(line(first.clone().into_iter().chain(words).chain(numbers(found.estimate.as_ref())).chain(tail)));
         }
     }
     lines.concat()
@@ -49,7 +69,9 @@ fn signs(findings: &Findings) -> String {
 fn accuracy(findings: &Findings) -> String {
     let mut lines = vec![header(&[column::EXPERIMENT, column::PROBE], &[])];
     for found in &findings.accuracies {
-        lines.push(line([found.experiment.clone(), found.probe.clone()].into_iter().chain(numbers(Some(&found.estimate)))));
+        lines.push(line(
+            [found.experiment.clone(), found.probe.clone()].into_iter().chain(numbers(Some(&found.estimate))),
+        ));
     }
     lines.concat()
 }
@@ -59,7 +81,8 @@ fn header(first: &[&str], last: &[&str]) -> String {
 }
 
 fn key(key: &Key) -> Vec<String> {
-    let Key { experiment, backbone, item_kind, grid_size, metric, variant, method, probe, head, loss, offset } = key.clone();
+    let Key { experiment, backbone, item_kind, grid_size, metric, variant, method, probe, head, loss, offset } =
+        key.clone();
     let grid_size = grid_size.map(|size| size.to_string()).unwrap_or_default();
     vec![experiment, backbone, item_kind, grid_size, metric, variant, method, probe, head, loss, offset]
 }
@@ -67,7 +90,14 @@ fn key(key: &Key) -> Vec<String> {
 /// Mean, interval, n, items and seeds.
 fn numbers(estimate: Option<&Estimate>) -> [String; 6] {
     match estimate {
-        Some(e) => [e.mean.to_string(), e.low.to_string(), e.high.to_string(), e.n.to_string(), e.items.to_string(), e.seeds.to_string()],
+        Some(e) => [
+            e.mean.to_string(),
+            e.low.to_string(),
+            e.high.to_string(),
+            e.n.to_string(),
+            e.items.to_string(),
+            e.seeds.to_string(),
+        ],
         None => [String::new(), String::new(), String::new(), "0".into(), "0".into(), "0".into()],
     }
 }
@@ -92,7 +122,13 @@ mod tests {
     /// Number of fields, quotes understood.
     fn fields(line: &str) -> usize {
         let mut quoted = false;
-        1 + line.chars().filter(|c| { quoted ^= *c == '"'; *c == ',' && !quoted }).count()
+        1 + line
+            .chars()
+            .filter(|c| {
+                quoted ^= *c == '"';
+                *c == ',' && !quoted
+            })
+            .count()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::findings::{Findings, Inputs, Source, Training};
 use crate::gallery::{Example, Shown};
 use crate::heatmap;
 use crate::roles::{Metric, Roles};
-use crate::scores::{Key, Raw, Scores};
+use crate::scores::{Cell, Key, Raw, Scores};
 use crate::summary::Resampling;
 use features::random::{normal, stream, uniform};
 
@@ -34,7 +34,15 @@ fn key_of(experiment: &str, backbone: &str, method: &str, probe: &str, metric: M
     }
 }
 
-const PROBES: [&str; 7] = ["linear-ce", "linear-bce", "linear_offset-bce", "bcos3_offset-bce", "shift_up-ce", "shift_down-ce", "shift_fit-ce"];
+const PROBES: [&str; 7] = [
+    "linear-ce",
+    "linear-bce",
+    "linear_offset-bce",
+    "bcos3_offset-bce",
+    "shift_up-ce",
+    "shift_down-ce",
+    "shift_fit-ce",
+];
 
 /// GridPG in percent by probe, in the order of `PROBES`.
 fn level(backbone: &str, method: &str) -> [f64; 7] {
@@ -54,13 +62,22 @@ fn level(backbone: &str, method: &str) -> [f64; 7] {
 pub fn scores() -> Scores {
     let mut rows = Vec::new();
     for (experiment, backbone, methods) in [
-        ("shapes-resnet", "resnet", &["lrp", "integrated_gradients", "grad_cam", "input_x_gradient", "guided_backprop"][..]),
+        (
+            "shapes-resnet",
+            "resnet",
+            &["lrp", "integrated_gradients", "grad_cam", "input_x_gradient", "guided_backprop"][..],
+        ),
         ("shapes-bcos", "bcos-resnet", &["bcos", "grad_cam", "input_x_gradient"][..]),
     ] {
         for method in methods {
             for (at, probe) in PROBES.iter().enumerate() {
                 for metric in Metric::SCORED {
-                    rows.push(cells(key_of(experiment, backbone, method, probe, metric), metric, at, level(backbone, method)));
+                    rows.push(cells(
+                        key_of(experiment, backbone, method, probe, metric),
+                        metric,
+                        at,
+                        level(backbone, method),
+                    ));
                 }
             }
         }
@@ -89,15 +106,27 @@ fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Raw {
         let hard = normal(&mut stream(5, &["item", &name])) * 0.06;
         for target in 0..2 {
             for seed in 0..3i64 {
-                let mut rng = stream(5, &[&key.experiment, &key.metric, &key.method, &key.probe, &name, &target.to_string(), &seed.to_string()]);
+                let mut rng = stream(
+                    5,
+                    &[
+                        &key.experiment,
+                        &key.metric,
+                        &key.method,
+                        &key.probe,
+                        &name,
+                        &target.to_string(),
+                        &seed.to_string(),
+                    ],
+                );
                 let value = center + hard * f64::from(u8::from(chance.is_some())) + spread * normal(&mut rng);
                 let value = if chance.is_some() { value.clamp(0.0, 1.0) } else { value };
                 let undefined = lrp && uniform(&mut rng) < 0.01 && key.probe == "shift_down-ce";
-                found.push((name.clone(), target, seed, (!undefined).then_some(value)));
+                found
+                    .push((name.clone(), Cell { item: 0, target, seed, value: (!undefined).then_some(value), chance }));
             }
         }
     }
-    Raw { key, chance, higher_is_better: metric != Metric::Entropy, cells: found }
+    Raw { key, higher_is_better: metric != Metric::Entropy, cells: found }
 }
 
 fn predictions(experiment: &str) -> Predictions {
@@ -144,7 +173,12 @@ struct Picture {
 fn picture(index: u32, strength: f32) -> Picture {
     let (size, cell) = (96usize, (index as usize * 5 + 1) % 9);
     let mut rng = stream(3, &["picture", &index.to_string()]);
-    let data: Vec<u8> = (0..size * size).flat_map(|_| { let v = (90.0 + 120.0 * uniform(&mut rng)) as u8; [v, v / 2, 255 - v] }).collect();
+    let data: Vec<u8> = (0..size * size)
+        .flat_map(|_| {
+            let v = (90.0 + 120.0 * uniform(&mut rng)) as u8;
+            [v, v / 2, 255 - v]
+        })
+        .collect();
     let photograph = features::images::Rgb { width: size, height: size, data };
     let centre = ((cell % 3 * 32 + 16) as f32, (cell / 3 * 32 + 16) as f32);
     let values: Vec<f32> = (0..size * size)
@@ -164,18 +198,33 @@ fn picture(index: u32, strength: f32) -> Picture {
 
 fn gallery() -> Vec<Example> {
     let mut examples = Vec::new();
-    for (backbone, methods) in [("resnet", &["lrp", "integrated_gradients", "grad_cam"][..]), ("bcos-resnet", &["bcos", "grad_cam"][..])] {
+    for (backbone, methods) in
+        [("resnet", &["lrp", "integrated_gradients", "grad_cam"][..]), ("bcos-resnet", &["bcos", "grad_cam"][..])]
+    {
         for (at, quantile) in [0.05, 0.5, 0.95].into_iter().enumerate() {
             let source = picture(at as u32, 0.2);
             let mut shown = Vec::new();
             for method in methods {
                 for (index, probe) in ["linear-ce", "linear-bce", "bcos3_offset-bce"].iter().enumerate() {
                     let map = picture(at as u32, 0.5 - 0.2 * index as f32).map;
-                    shown.push(Shown { method: method.to_string(), probe: probe.to_string(), score: Some(0.4 + 0.2 * index as f64), map });
+                    shown.push(Shown {
+                        method: method.to_string(),
+                        probe: probe.to_string(),
+                        score: Some(0.4 + 0.2 * index as f64),
+                        map,
+                    });
                 }
             }
             let item = format!("grid3/{:04}", 7 * at + 3);
-            examples.push(Example { backbone: backbone.into(), quantile, item, target: 4, difference: -0.1 + 0.25 * at as f64, photograph: source.photograph, shown });
+            examples.push(Example {
+                backbone: backbone.into(),
+                quantile,
+                item,
+                target: 4,
+                difference: -0.1 + 0.25 * at as f64,
+                photograph: source.photograph,
+                shown,
+            });
         }
     }
     examples
@@ -188,7 +237,10 @@ pub fn inputs() -> Inputs {
         scores: scores(),
         predictions: experiments.map(predictions).into(),
         trainings: experiments.iter().flat_map(|name| trainings(name)).collect(),
-        sources: experiments.iter().map(|name| Source { name: format!("{name}/evaluate"), fingerprint: "3f9ac1d2".repeat(8) }).collect(),
+        sources: experiments
+            .iter()
+            .map(|name| Source { name: format!("{name}/evaluate"), fingerprint: "3f9ac1d2".repeat(8) })
+            .collect(),
     }
 }
 

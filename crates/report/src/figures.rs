@@ -27,7 +27,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
     let candidates = [
         (
             "localisation",
-            "The loss of the probe decides where maps point",
+            "Where maps point, by method and probe",
             format!(
                 "Share of positive relevance in the right cell of a 3×3 grid. Same backbone, same grids: only the probe on top \
                  differs. Dashed: a map that knows nothing. {intervals}"
@@ -44,15 +44,16 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
         ),
         (
             "shift",
-            "One CE probe, shifted: same predictions, other maps",
-            "Adding one vector to all class weights moves all logits alike. Softmax, accuracy and loss stay; the map score does \
-             not. The fitted shift is the one a sigmoid loss likes best, without any retraining; BCE for comparison."
+            "One CE probe under shifts of its class weights",
+            "Adding one vector to all class weights moves all logits alike, so softmax, accuracy and loss stay as they are: blue and \
+             grey bars are one classifier. Fitted: the shift that a sigmoid loss likes best, without retraining. Orange: a probe \
+             retrained with BCE."
                 .to_string(),
             shift(findings),
         ),
         (
             "accuracy",
-            "What it costs in accuracy",
+            "Accuracy of the probes",
             "Test accuracy of each probe. The axis does not begin at 0. Lines are 95 % bootstrap intervals over images and \
              probe seeds."
                 .to_string(),
@@ -74,30 +75,47 @@ fn localisation(findings: &Findings) -> Chart {
                 Some(Point { series, estimate: scaled(&estimate, 100.0) })
             };
             let points = probes.iter().enumerate().filter_map(point).collect();
-            Row { label: labels::method(method).to_string(), points, note: String::new() }
+            Row { label: labels::method(method), points, note: String::new() }
         };
         (backbone.methods.iter().map(row).collect(), chance)
     });
     let series = vec!["Linear probe, CE".into(), "Linear probe, BCE".into(), "B-cos probe, 3 layers, BCE".into()];
-    Chart { title: "Grid pointing game by method and probe".into(), axis: "GridPG (%)".into(), range: (0.0, 100.0), series, mark: Mark::Dot, panels }
+    Chart {
+        title: "Grid pointing game by method and probe".into(),
+        axis: "GridPG (%)".into(),
+        range: (0.0, 100.0),
+        series,
+        mark: Mark::Dot,
+        panels,
+    }
 }
 
 fn differences(findings: &Findings) -> Chart {
     let roles = &findings.roles;
     let panels = panels(findings, |backbone| {
         let row = |method: &String| {
-            let of = |metric| findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
+            let of = |metric| {
+                findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate)
+            };
             let (grid, scene) = (of(Metric::GridPointingGame), of(Metric::EnergyPointingGame));
-            let point = |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
+            let point =
+                |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
             let points = [point(0, grid), point(1, scene)].into_iter().flatten().collect();
             let note = grid.map(|e| labels::signed(100.0 * e.mean, 1)).unwrap_or_default();
-            Row { label: labels::method(method).to_string(), points, note }
+            Row { label: labels::method(method), points, note }
         };
         (backbone.methods.iter().map(row).collect(), Some((0.0, String::new())))
     });
     let range = range(&panels, &[0.0], 10.0);
     let series = vec!["GridPG (grids)".into(), "EPG (scenes)".into()];
-    Chart { title: "Paired differences between BCE and CE probes".into(), axis: "BCE − CE (points)".into(), range, series, mark: Mark::Dot, panels }
+    Chart {
+        title: "Paired differences between BCE and CE probes".into(),
+        axis: "BCE − CE (points)".into(),
+        range,
+        series,
+        mark: Mark::Dot,
+        panels,
+    }
 }
 
 fn shift(findings: &Findings) -> Chart {
@@ -111,11 +129,13 @@ fn shift(findings: &Findings) -> Chart {
     ];
     let mut panels = panels(findings, |backbone| {
         let row = |(probe, label, series): &(&String, &str, usize)| {
-            let estimate = scaled(&findings.summaries.mean(backbone, metric, backbone.main_method(), probe)?.estimate?, 100.0);
+            let estimate =
+                scaled(&findings.summaries.mean(backbone, metric, backbone.main_method(), probe)?.estimate?, 100.0);
             let note = labels::number(estimate.mean, 1);
             Some(Row { label: label.to_string(), points: vec![Point { series: *series, estimate }], note })
         };
-        let shifted = [&roles.shift_up, &roles.shift_down].map(|p| findings.summaries.mean(backbone, metric, backbone.main_method(), p));
+        let shifted = [&roles.shift_up, &roles.shift_down]
+            .map(|p| findings.summaries.mean(backbone, metric, backbone.main_method(), p));
         if shifted.iter().all(Option::is_none) {
             return (vec![], None);
         }
@@ -136,13 +156,24 @@ fn accuracy(findings: &Findings) -> Chart {
         let row = |probe: &String| {
             let estimate = scaled(findings.accuracy(backbone, probe)?, 100.0);
             let series = [&roles.ce, &roles.bce, &roles.bcos].iter().position(|known| *known == probe).unwrap_or(4);
-            Some(Row { label: labels::probe(probe), points: vec![Point { series, estimate }], note: labels::number(estimate.mean, 1) })
+            Some(Row {
+                label: labels::probe(probe),
+                points: vec![Point { series, estimate }],
+                note: labels::number(estimate.mean, 1),
+            })
         };
         let probes = findings.probes(backbone).into_iter().filter(|probe| !shifts.contains(&probe));
         (probes.filter_map(|probe| row(&probe)).collect(), None)
     });
     let range = range(&panels, &[], 1.0);
-    Chart { title: "Test accuracy by probe".into(), axis: "Test accuracy (%)".into(), range, series: vec![], mark: Mark::Dot, panels }
+    Chart {
+        title: "Test accuracy by probe".into(),
+        axis: "Test accuracy (%)".into(),
+        range,
+        series: vec![],
+        mark: Mark::Dot,
+        panels,
+    }
 }
 
 type Contents = (Vec<Row>, Option<(f64, String)>);
@@ -156,7 +187,11 @@ fn panels(findings: &Findings, contents: impl Fn(&Backbone) -> Contents) -> Vec<
 }
 
 fn chance(findings: &Findings, backbone: &Backbone, metric: Metric) -> Option<(f64, String)> {
-    let known = findings.summaries.means.iter().filter(|mean| crate::summary::shown(&mean.key, backbone, metric, &mean.key.method));
+    let known = findings
+        .summaries
+        .means
+        .iter()
+        .filter(|mean| crate::summary::shown(&mean.key, backbone, metric, &mean.key.method));
     known.filter_map(|mean| mean.chance).next().map(|chance| (100.0 * chance, "chance".to_string()))
 }
 
@@ -171,7 +206,10 @@ mod tests {
     #[test]
     fn every_figure_is_well_formed() {
         let figures = all(&crate::fake::findings());
-        assert_eq!(figures.iter().map(|figure| figure.name).collect::<Vec<_>>(), ["localisation", "differences", "shift", "accuracy"]);
+        assert_eq!(
+            figures.iter().map(|figure| figure.name).collect::<Vec<_>>(),
+            ["localisation", "differences", "shift", "accuracy"]
+        );
         for figure in figures {
             assert!(crate::svg::balanced(&figure.svg.inline()), "{}", figure.name);
         }

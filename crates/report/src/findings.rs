@@ -6,8 +6,9 @@ use crate::gallery::Example;
 use crate::labels;
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::Scores;
-use crate::signs::{self, Data, Sign, Verdict};
+use crate::signs::{self, Data, Sign};
 use crate::summary::{Resampling, Summaries};
+use crate::verdict::Verdict;
 
 /// Accuracy of one probe on one backbone.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,12 +97,25 @@ impl Findings {
         let backbones = Backbone::all(&inputs.scores);
         let summaries = Summaries::new(&inputs.scores, roles, resampling);
         let predictions = &inputs.predictions;
-        let data = Data { scores: &inputs.scores, summaries: &summaries, predictions, backbones: &backbones, roles, resampling };
+        let data = Data {
+            scores: &inputs.scores,
+            summaries: &summaries,
+            predictions,
+            backbones: &backbones,
+            roles,
+            resampling,
+        };
         let signs = signs::judge(&data);
         let accuracies = predictions
             .iter()
             .flat_map(|found| {
-                let of = |probe: &String| Some(Accuracy { experiment: found.experiment.clone(), probe: probe.clone(), estimate: found.accuracy(probe, resampling)? });
+                let of = |probe: &String| {
+                    Some(Accuracy {
+                        experiment: found.experiment.clone(),
+                        probe: probe.clone(),
+                        estimate: found.accuracy(probe, resampling)?,
+                    })
+                };
                 found.probes.keys().filter_map(of).collect::<Vec<_>>()
             })
             .collect();
@@ -127,7 +141,12 @@ impl Findings {
         };
         let count = |verdict| self.signs.iter().map(|sign| sign.count(verdict)).sum::<usize>();
         let [holds, reversed, unresolved] = [Verdict::Holds, Verdict::Reversed, Verdict::NotResolved].map(count);
-        let numbers: Vec<String> = self.signs.iter().filter(|sign| sign.count(Verdict::Reversed) > 0).map(|sign| sign.number.to_string()).collect();
+        let numbers: Vec<String> = self
+            .signs
+            .iter()
+            .filter(|sign| sign.count(Verdict::Reversed) > 0)
+            .map(|sign| sign.number.to_string())
+            .collect();
         let which = match numbers.len() {
             0 => String::new(),
             1 => format!(" (sign {})", numbers[0]),
@@ -145,14 +164,16 @@ impl Findings {
         let metric = Metric::GridPointingGame;
         let method = backbone.main_method();
         let found = self.summaries.difference(backbone, metric, method, &self.roles.ce, &self.roles.bce)?.estimate?;
-        let (method, name, value) = (labels::method(method), &backbone.name, labels::difference_with_unit(&found, metric));
+        let (method, name, value) =
+            (labels::method(method), &backbone.name, labels::difference_with_unit(&found, metric));
         let Estimate { n, items, seeds, .. } = found;
         Some(format!("{method} on {name} {value} (n = {n} maps, {items} grids, {seeds} seeds)"))
     }
 
     /// Accuracy of a probe on a backbone.
     pub fn accuracy(&self, backbone: &Backbone, probe: &str) -> Option<&Estimate> {
-        let found = self.accuracies.iter().find(|found| found.experiment == backbone.experiment && found.probe == probe);
+        let found =
+            self.accuracies.iter().find(|found| found.experiment == backbone.experiment && found.probe == probe);
         found.map(|found| &found.estimate)
     }
 
@@ -161,7 +182,13 @@ impl Findings {
         let r = &self.roles;
         let order = [&r.ce, &r.bce, &r.bce_offset, &r.bcos, &r.mlp];
         let shifts = [&r.shift_up, &r.shift_down, &r.shift_fit];
-        let mut names: Vec<String> = self.summaries.means.iter().filter(|m| m.key.experiment == backbone.experiment).map(|m| m.key.probe.clone()).collect();
+        let mut names: Vec<String> = self
+            .summaries
+            .means
+            .iter()
+            .filter(|m| m.key.experiment == backbone.experiment)
+            .map(|m| m.key.probe.clone())
+            .collect();
         names.sort_by_key(|name| {
             let shift = shifts.iter().position(|known| *known == name).map(|at| 200 + at);
             (order.iter().position(|known| *known == name).or(shift).unwrap_or(100), name.clone())

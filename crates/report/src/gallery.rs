@@ -63,7 +63,10 @@ pub struct Choice {
 pub fn choose(scores: &Scores, backbone: &Backbone, roles: &Roles) -> Vec<Choice> {
     let metric = Metric::GridPointingGame;
     let find = |probe: &str| -> Option<&Group> {
-        scores.groups.iter().find(|group| shown(&group.key, backbone, metric, backbone.main_method()) && group.key.probe == probe)
+        scores
+            .groups
+            .iter()
+            .find(|group| shown(&group.key, backbone, metric, backbone.main_method()) && group.key.probe == probe)
     };
     let (Some(before), Some(after)) = (find(&roles.ce), find(&roles.bce)) else { return vec![] };
     let seeds = |group: &Group| group.cells.iter().map(|cell| cell.seed).collect::<std::collections::BTreeSet<_>>();
@@ -91,7 +94,8 @@ pub fn choose(scores: &Scores, backbone: &Backbone, roles: &Roles) -> Vec<Choice
 /// Score of one map, for its caption.
 pub fn score(scores: &Scores, backbone: &Backbone, choice: &Choice, method: &str, probe: &str) -> Option<f64> {
     let metric = Metric::GridPointingGame;
-    let group = scores.groups.iter().find(|group| shown(&group.key, backbone, metric, method) && group.key.probe == probe)?;
+    let group =
+        scores.groups.iter().find(|group| shown(&group.key, backbone, metric, method) && group.key.probe == probe)?;
     let is_it = |cell: &&crate::scores::Cell| {
         cell.seed == choice.seed && cell.target == choice.target && scores.items[cell.item as usize] == choice.item
     };
@@ -109,7 +113,9 @@ mod tests {
 
     #[test]
     fn ranks_are_nearest() {
-        for (quantile, n, expected) in [(0.05, 41, 2), (0.5, 41, 20), (0.95, 41, 38), (0.5, 1, 0), (0.95, 2, 1), (0.5, 0, 0)] {
+        for (quantile, n, expected) in
+            [(0.05, 41, 2), (0.5, 41, 20), (0.95, 41, 38), (0.5, 1, 0), (0.95, 2, 1), (0.5, 0, 0)]
+        {
             assert_eq!(rank(quantile, n), expected, "{quantile} of {n}");
         }
     }

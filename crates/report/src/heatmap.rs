@@ -56,13 +56,14 @@ pub fn overlay(map: Map, picture: Option<&Rgb>, frame: Option<Frame>) -> Result<
     paletted(&indices, map.width, map.height, &palette())
 }
 
-/// PNG of a picture with a white frame.
+/// PNG of a picture with a white frame, edged in black.
 pub fn photograph(picture: &Rgb, frame: Option<Frame>) -> Result<Vec<u8>> {
     let mut data = picture.data.clone();
     if let Some((left, top, width, height)) = frame {
-        for (x, y) in outline(left, top, width, height) {
-            if x < picture.width && y < picture.height {
-                data[3 * (y * picture.width + x)..][..3].copy_from_slice(&[255, 255, 255]);
+        let inner = (left + 1, top + 1, width.saturating_sub(2), height.saturating_sub(2));
+        for ((left, top, width, height), shade) in [((left, top, width, height), 0), (inner, 255)] {
+            for (x, y) in outline(left, top, width, height).filter(|(x, y)| *x < picture.width && *y < picture.height) {
+                data[3 * (y * picture.width + x)..][..3].fill(shade);
             }
         }
     }
@@ -118,8 +119,11 @@ fn palette() -> Vec<u8> {
 }
 
 fn outline(left: usize, top: usize, width: usize, height: usize) -> impl Iterator<Item = (usize, usize)> {
-    let inside = move |x: usize, y: usize| x >= left + 2 && x + 2 < left + width && y >= top + 2 && y + 2 < top + height;
-    (top..top + height).flat_map(move |y| (left..left + width).map(move |x| (x, y))).filter(move |(x, y)| !inside(*x, *y))
+    let inside =
+        move |x: usize, y: usize| x >= left + 2 && x + 2 < left + width && y >= top + 2 && y + 2 < top + height;
+    (top..top + height)
+        .flat_map(move |y| (left..left + width).map(move |x| (x, y)))
+        .filter(move |(x, y)| !inside(*x, *y))
 }
 
 fn draw_frame(indices: &mut [u8], width: usize, height: usize, (left, top, w, h): Frame) {
@@ -171,7 +175,8 @@ mod tests {
     fn frames_and_odd_values_do_no_harm() {
         let values = [f32::NAN, f32::INFINITY, 0.0, 0.0];
         for values in [values, [0.0; 4]] {
-            let png = overlay(Map { width: 2, height: 2, values: &values }, None, Some((0, 0, 9, 9))).expect("a picture");
+            let png =
+                overlay(Map { width: 2, height: 2, values: &values }, None, Some((0, 0, 9, 9))).expect("a picture");
             assert_eq!(decode(&png).get_pixel(0, 0).0, FRAME_COLOUR);
         }
         assert!(overlay(Map { width: 3, height: 3, values: &values }, None, None).is_err());

@@ -3,19 +3,20 @@
 use crate::bootstrap::Estimate;
 use crate::roles::Metric;
 
-/// A method's usual name.
-pub fn method(name: &str) -> &str {
-    match name {
+/// A method's usual name; a variant after a colon follows in brackets.
+pub fn method(name: &str) -> String {
+    let (name, variant) =
+        name.split_once(':').map_or((name, String::new()), |(name, variant)| (name, format!(" ({variant})")));
+    let usual = match name {
         "input_x_gradient" => "Input × Gradient",
         "integrated_gradients" => "Integrated Gradients",
         "grad_cam" => "Grad-CAM",
-        "grad_cam:reference" => "Grad-CAM (last conv)",
         "lrp" => "LRP",
         "guided_backprop" => "Guided Backprop",
         "bcos" => "B-cos",
-        "gradient" => "Gradient",
         other => other,
-    }
+    };
+    format!("{usual}{variant}")
 }
 
 /// Order of methods in charts and tables: the inherent or main one first.
@@ -36,25 +37,24 @@ pub fn metric(name: &str) -> &str {
     }
 }
 
-/// Words for a probe's head, loss and offset, e.g. `B-cos 3 layers, BCE, offset −ln(N−1)`.
+/// Words for a probe's head, loss, offset and shift, e.g. `B-cos ×3 BCE, offset`.
 pub fn probe(name: &str) -> String {
     let (head, loss) = name.split_once('-').unwrap_or((name, ""));
-    let (head, offset) = match head.strip_suffix("_offset") {
-        Some(head) => (head, ", offset"),
-        None => (head, ""),
-    };
-    let head = match head {
-        "linear" => "Linear".to_string(),
-        "linear_bias" => "Linear with bias".to_string(),
-        "shift_up" => "Linear, weights shifted up".to_string(),
-        "shift_down" => "Linear, weights shifted down".to_string(),
-        head => match head.strip_prefix("bcos") {
-            Some(layers) => format!("B-cos ×{layers}"),
-            None => head.to_string(),
-        },
-    };
     let loss = if loss.is_empty() { String::new() } else { format!(" {}", loss.to_uppercase()) };
-    format!("{head}{loss}{offset}")
+    let (head, bias) = head.strip_suffix("_bias").map_or((head, ""), |head| (head, ", bias"));
+    let (head, offset) = head.strip_suffix("_offset").map_or((head, ""), |head| (head, ", offset"));
+    let (head, shift) = match head.strip_prefix("shift_") {
+        Some("fit") => ("linear", ", shift fitted".to_string()),
+        Some(direction) => ("linear", format!(", shifted {direction}")),
+        None => (head, String::new()),
+    };
+    let words = match (head.strip_prefix("bcos"), head.strip_prefix("mlp")) {
+        (Some(layers), _) => format!("B-cos ×{layers}"),
+        (_, Some(layers)) => format!("MLP ×{layers}"),
+        _ if head == "linear" => "Linear".to_string(),
+        _ => head.to_string(),
+    };
+    format!("{words}{loss}{offset}{bias}{shift}")
 }
 
 /// Digits after the point and factor of a metric's written values, and its unit.
@@ -128,9 +128,22 @@ mod tests {
 
     #[test]
     fn numbers_have_true_signs() {
-        for (value, plain, with_sign) in [(1.25, "1.2", "+1.2"), (-3.06, "−3.1", "−3.1"), (-0.01, "0.0", "0.0"), (0.0, "0.0", "0.0"), (0.04, "0.0", "0.0")] {
+        for (value, plain, with_sign) in [
+            (1.25, "1.2", "+1.2"),
+            (-3.06, "−3.1", "−3.1"),
+            (-0.01, "0.0", "0.0"),
+            (0.0, "0.0", "0.0"),
+            (0.04, "0.0", "0.0"),
+        ] {
             assert_eq!(number(value, 1), plain);
             assert_eq!(signed(value, 1), with_sign);
+        }
+    }
+
+    #[test]
+    fn variants_of_methods_are_in_brackets() {
+        for (name, words) in [("lrp", "LRP"), ("lrp:reference", "LRP (reference)"), ("new", "new")] {
+            assert_eq!(method(name), words);
         }
     }
 
@@ -140,7 +153,9 @@ mod tests {
             ("linear-ce", "Linear CE"),
             ("linear_offset-bce", "Linear BCE, offset"),
             ("bcos3_offset-bce", "B-cos ×3 BCE, offset"),
-            ("shift_up-ce", "Linear, weights shifted up CE"),
+            ("shift_up-ce", "Linear CE, shifted up"),
+            ("shift_fit-ce", "Linear CE, shift fitted"),
+            ("mlp3_bias-bce", "MLP ×3 BCE, bias"),
             ("other", "other"),
         ] {
             assert_eq!(probe(name), words);

@@ -11,7 +11,11 @@ pub fn table(table: &Formatted) -> String {
     let mut text = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n");
     let _ = writeln!(text, "  \\caption{{{}. {}}}", escape(table.title), escape(&table.caption));
     let _ = writeln!(text, "  \\label{{tab:probescope-{}}}", table.name);
-    let _ = writeln!(text, "  \\begin{{tabular}}{{{alignment}}}\n    \\toprule\n    {} \\\\\n    \\midrule", head.join(" & "));
+    let _ = writeln!(
+        text,
+        "  \\begin{{tabular}}{{{alignment}}}\n    \\toprule\n    {} \\\\\n    \\midrule",
+        head.join(" & ")
+    );
     for row in &table.rows {
         let cells: Vec<String> = row.iter().map(cell).collect();
         let _ = writeln!(text, "    {} \\\\", cells.join(" & "));
@@ -22,7 +26,7 @@ pub fn table(table: &Formatted) -> String {
 
 fn cell(cell: &Cell) -> String {
     match cell {
-        Cell::Text { text } => escape(text),
+        Cell::Text { text, .. } => escape(text),
         Cell::Number { text, interval, best } => {
             let mean = if *best { format!("\\textbf{{{}}}", escape(text)) } else { escape(text) };
             // Braces keep a leading `[` from being read as an option of the line before.

@@ -12,6 +12,8 @@ pub mod cli;
 pub mod csv;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_files;
 pub mod figures;
 pub mod findings;
 pub mod gallery;
@@ -30,3 +32,4 @@ pub mod summary;
 pub mod svg;
 pub mod table;
 pub mod tables;
+pub mod verdict;

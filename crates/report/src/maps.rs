@@ -21,7 +21,13 @@ const ITEM: usize = 0;
 const IMAGE_KEY: usize = 1;
 
 /// The examples of one backbone, with their pictures.
-pub fn examples(experiment: &Path, images: &Path, scores: &Scores, backbone: &Backbone, roles: &Roles) -> Result<Vec<Example>> {
+pub fn examples(
+    experiment: &Path,
+    images: &Path,
+    scores: &Scores,
+    backbone: &Backbone,
+    roles: &Roles,
+) -> Result<Vec<Example>> {
     let choices = gallery::choose(scores, backbone, roles);
     if choices.is_empty() {
         return Ok(vec![]);
@@ -33,12 +39,20 @@ pub fn examples(experiment: &Path, images: &Path, scores: &Scores, backbone: &Ba
     for choice in &choices {
         let Some(rows) = rows.get(&choice.item) else {
             let place = experiment.join(MAPS_DIR);
-            return Err(Error::BadData(format!("{}: no map of {}, which was scored; run attribute and evaluate again", place.display(), choice.item)));
+            return Err(Error::BadData(format!(
+                "{}: no map of {}, which was scored; run attribute and evaluate again",
+                place.display(),
+                choice.item
+            )));
         };
         let Some(first) = rows.item.iter().position(|item| *item == choice.item) else { continue };
         let size = rows.grid_size[first].unwrap_or(1);
         let grid = grids.get(&(rows.image_id[first], size)).ok_or_else(|| {
-            Error::BadData(format!("{}: no grid {} of size {size}; run attribute again", experiment.join(GRIDS_DIR).display(), rows.image_id[first]))
+            Error::BadData(format!(
+                "{}: no grid {} of size {size}; run attribute again",
+                experiment.join(GRIDS_DIR).display(),
+                rows.image_id[first]
+            ))
         })?;
         let picture = compose(grid, size as usize, images)?;
         let frame = frame(&picture, size as usize, choice.target as usize);
@@ -99,7 +113,8 @@ fn map_rows(experiment: &Path, wanted: &BTreeSet<&str>) -> Result<BTreeMap<Strin
         let reader = Reader::open(&experiment.join(dir), &MAPS)?;
         for part in 0..reader.parts() {
             let items: Vec<String> = Columns::new(reader.read_columns(part, &[ITEM])?).next()?;
-            let here: BTreeSet<String> = items.into_iter().filter(|item| wanted.contains(item.as_str()) && !found.contains_key(item)).collect();
+            let here: BTreeSet<String> =
+                items.into_iter().filter(|item| wanted.contains(item.as_str()) && !found.contains_key(item)).collect();
             if !here.is_empty() {
                 let rows = MapRows::from_cells(reader.read_part(part)?)?;
                 found.extend(here.into_iter().map(|item| (item.clone(), only(&rows, &item))));
@@ -147,15 +162,29 @@ fn compose(keys: &[String], size: usize, images: &Path) -> Result<Rgb> {
         let here: Vec<String> = Columns::new(reader.read_columns(part, &[IMAGE_KEY])?).next()?;
         if here.iter().any(|key| wanted.contains(key)) {
             let rows = ImageRows::from_cells(reader.read_part(part)?)?;
-            found.extend(decode_rows(&rows, |row| wanted.contains(&rows.image_key[row]))?.into_iter().map(|image| (image.key, image.rgb)));
+            found.extend(
+                decode_rows(&rows, |row| wanted.contains(&rows.image_key[row]))?
+                    .into_iter()
+                    .map(|image| (image.key, image.rgb)),
+            );
         }
     }
-    let absent = |key: &String| Error::BadData(format!("{}: no image {key}, which a grid is made of; name the images of this experiment", images.display()));
+    let absent = |key: &String| {
+        Error::BadData(format!(
+            "{}: no image {key}, which a grid is made of; name the images of this experiment",
+            images.display()
+        ))
+    };
     let tiles: Vec<&Rgb> = keys.iter().map(|key| found.get(key).ok_or_else(|| absent(key))).collect::<Result<_>>()?;
-    let Some(first) = tiles.first() else { return Err(Error::BadData("a grid has no cells; run attribute again".into())) };
+    let Some(first) = tiles.first() else {
+        return Err(Error::BadData("a grid has no cells; run attribute again".into()));
+    };
     let (width, height) = (first.width, first.height);
     if tiles.iter().any(|tile| (tile.width, tile.height) != (width, height)) || tiles.len() != size * size {
-        return Err(Error::BadData(format!("{}: the cells of a grid are not {size} x {size} images of one size", images.display())));
+        return Err(Error::BadData(format!(
+            "{}: the cells of a grid are not {size} x {size} images of one size",
+            images.display()
+        )));
     }
     let mut data = Vec::with_capacity(tiles.len() * width * height * 3);
     for y in 0..size * height {
@@ -186,7 +215,8 @@ mod tests {
 
     #[test]
     fn seeds_are_read_from_ids() {
-        for (id, seed) in [("linear-ce-s0", Some(0)), ("linear-ce-s12-lr10", Some(12)), ("linear", None), ("s3", None)] {
+        for (id, seed) in [("linear-ce-s0", Some(0)), ("linear-ce-s12-lr10", Some(12)), ("linear", None), ("s3", None)]
+        {
             assert_eq!(seed_of(id), seed);
         }
     }

@@ -31,7 +31,7 @@ fn grid(table: &Formatted) -> String {
 
 fn cell(cell: &Cell) -> String {
     match cell {
-        Cell::Text { text } => escape(text),
+        Cell::Text { text, note, .. } => escape(format!("{text} {note}").trim()),
         Cell::Number { text, interval, best } => {
             let mean = if *best { format!("**{text}**") } else { text.clone() };
             format!("{mean} {interval}").trim_end().to_string()

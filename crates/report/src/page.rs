@@ -5,12 +5,12 @@ use crate::findings::Findings;
 use crate::gallery::Example;
 use crate::labels;
 use crate::roles::Metric;
-use crate::signs::Verdict;
 use crate::tables::{self, Formatted};
+use crate::verdict::Verdict;
 use crate::{heatmap, svg};
 use features::error::{Error, Result};
-use minijinja::value::Serde;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
@@ -69,12 +69,19 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
     environment.add_template("report", TEMPLATE).map_err(failed)?;
-    let figures: Vec<_> = figures.iter().map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline() }).collect();
+    let figures: Vec<_> = figures
+        .iter()
+        .map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline() })
+        .collect();
     let mut tables = tables::all(findings);
     let signs: Option<Formatted> = tables.iter().position(|table| table.name == "signs").map(|at| tables.remove(at));
     let gallery: Vec<Shown> = findings.gallery.iter().map(|example| shown(findings, example)).collect();
     let methods = filters(&gallery);
-    let sources: Vec<_> = findings.sources.iter().map(|s| context! { name => s.name.as_str(), fingerprint => s.fingerprint.as_str() }).collect();
+    let sources: Vec<_> = findings
+        .sources
+        .iter()
+        .map(|s| context! { name => s.name.as_str(), fingerprint => s.fingerprint.as_str() })
+        .collect();
     let context = context! {
         style => format!("{}{STYLE}", svg::STYLE),
         headline => findings.headline(),
@@ -103,7 +110,9 @@ fn effects(findings: &Findings) -> Vec<Effect> {
         let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce)?.estimate?;
         let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|mean| mean.estimate);
         let from_to = match (of(&roles.ce), of(&roles.bce)) {
-            (Some(ce), Some(bce)) => format!("{} % → {} %", labels::number(100.0 * ce.mean, 1), labels::number(100.0 * bce.mean, 1)),
+            (Some(ce), Some(bce)) => {
+                format!("{} % → {} %", labels::number(100.0 * ce.mean, 1), labels::number(100.0 * bce.mean, 1))
+            }
             _ => String::new(),
         };
         let (value, interval) = split(&labels::difference(&found, metric));
@@ -114,7 +123,13 @@ fn effects(findings: &Findings) -> Vec<Effect> {
             what: format!("{} maps on {}", labels::method(method), backbone.name),
             from_to,
             n: format!("n = {} maps · {} grids · {} seeds", found.n, found.items, found.seeds),
-            good: if found.low > 0.0 { "up" } else if found.high < 0.0 { "down" } else { "flat" },
+            good: if found.low > 0.0 {
+                "up"
+            } else if found.high < 0.0 {
+                "down"
+            } else {
+                "flat"
+            },
         })
     };
     findings.backbones.iter().filter_map(effect).collect()
@@ -139,11 +154,13 @@ fn shown(findings: &Findings, example: &Example) -> Shown {
     let row = |method: &String| {
         let map = |probe: &&String| {
             let found = example.shown.iter().find(|shown| shown.method == *method && shown.probe == **probe)?;
-            let score = found.score.map_or_else(|| "undefined".to_string(), |score| format!("{} %", labels::number(100.0 * score, 0)));
+            let score = found
+                .score
+                .map_or_else(|| "undefined".to_string(), |score| format!("{} %", labels::number(100.0 * score, 0)));
             let alt = format!("{} map, {}, GridPG {score}", labels::method(method), labels::probe(probe));
             Some(Map { uri: heatmap::data_uri(&found.map), score, alt })
         };
-        MethodRow { id: identifier(method), name: labels::method(method).to_string(), maps: probes.iter().map(map).collect() }
+        MethodRow { id: identifier(method), name: labels::method(method), maps: probes.iter().map(map).collect() }
     };
     let place = match example.quantile {
         q if q < 0.25 => "Among the worst for BCE",
@@ -152,7 +169,12 @@ fn shown(findings: &Findings, example: &Example) -> Shown {
     };
     Shown {
         backbone: example.backbone.clone(),
-        title: format!("{place} ({:.0} % quantile) · {} · cell {}", 100.0 * example.quantile, example.item, example.target + 1),
+        title: format!(
+            "{place} ({:.0} % quantile) · {} · cell {}",
+            100.0 * example.quantile,
+            example.item,
+            example.target + 1
+        ),
         difference: labels::signed(100.0 * example.difference, 1),
         photograph: heatmap::data_uri(&example.photograph),
         probes: probes.iter().map(|probe| labels::probe(probe)).collect(),
@@ -211,7 +233,8 @@ mod tests {
     #[test]
     fn the_page_can_be_looked_at() {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = std::env::var_os("PROBESCOPE_FAKE_PAGE").map_or_else(|| directory.path().join("report.html"), Into::into);
+        let path =
+            std::env::var_os("PROBESCOPE_FAKE_PAGE").map_or_else(|| directory.path().join("report.html"), Into::into);
         std::fs::write(&path, page()).expect("a file");
         assert!(std::fs::metadata(&path).expect("a file").len() > 10_000);
     }

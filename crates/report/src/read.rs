@@ -2,7 +2,7 @@
 
 use crate::accuracy::{Prediction, Predictions};
 use crate::findings::{Inputs, Source, Training};
-use crate::scores::{Key, Raw, Scores, probe_name};
+use crate::scores::{Cell, Key, Raw, Scores, probe_name};
 use crate::table::column as c;
 use evaluate::table::SCORES;
 use features::artifact::{Reader, Table};
@@ -52,21 +52,39 @@ pub fn sources(experiments: &[impl AsRef<Path>]) -> Result<Vec<Source>> {
 fn scan(directory: &Path, table: &'static Table) -> Result<LazyFrame> {
     Reader::open(directory, table)?;
     let pattern = directory.join("part-*.parquet");
-    let pattern = pattern.to_str().ok_or_else(|| Error::Usage(format!("{}: not a UTF-8 path; rename it", directory.display())))?;
-    LazyFrame::scan_parquet(PlRefPath::from(pattern), ScanArgsParquet::default()).map_err(|error| failed(directory, &error))
+    let pattern = pattern
+        .to_str()
+        .ok_or_else(|| Error::Usage(format!("{}: not a UTF-8 path; rename it", directory.display())))?;
+    LazyFrame::scan_parquet(PlRefPath::from(pattern), ScanArgsParquet::default())
+        .map_err(|error| failed(directory, &error))
 }
 
 fn failed(directory: &Path, error: &PolarsError) -> Error {
-    Error::BadData(format!("{}: cannot be read ({error}); run the stage that wrote it again with --force", directory.display()))
+    Error::BadData(format!(
+        "{}: cannot be read ({error}); run the stage that wrote it again with --force",
+        directory.display()
+    ))
 }
 
 fn scores(experiment: &Path, name: &str) -> Result<Vec<Raw>> {
     let directory = experiment.join(SCORES_DIR);
-    let keys = [c::BACKBONE, c::ITEM_KIND, c::GRID_SIZE, c::METRIC, c::VARIANT, c::METHOD, c::PROBE_ID, c::HEAD, c::LOSS, c::OFFSET, c::SEED];
-    let values = [c::ITEM, c::TARGET_INDEX, c::VALUE].map(col);
+    let keys = [
+        c::BACKBONE,
+        c::ITEM_KIND,
+        c::GRID_SIZE,
+        c::METRIC,
+        c::VARIANT,
+        c::METHOD,
+        c::PROBE_ID,
+        c::HEAD,
+        c::LOSS,
+        c::OFFSET,
+        c::SEED,
+    ];
+    let values = [c::ITEM, c::TARGET_INDEX, c::VALUE, c::CHANCE].map(col);
     let query = scan(&directory, &SCORES)?
         .group_by(keys.map(col))
-        .agg([values.as_slice(), &[col(c::CHANCE).mean(), col(c::HIGHER_IS_BETTER).first()]].concat());
+        .agg([values.as_slice(), &[col(c::HIGHER_IS_BETTER).first()]].concat());
     let raws = || -> PolarsResult<Vec<Raw>> {
         let frame = query.collect()?;
         (0..frame.height()).map(|row| raw(&frame, row, name)).collect()
@@ -76,7 +94,9 @@ fn scores(experiment: &Path, name: &str) -> Result<Vec<Raw>> {
 
 /// One row of the grouped frame.
 fn raw(frame: &DataFrame, row: usize, experiment: &str) -> PolarsResult<Raw> {
-    let text = |name: &str| -> PolarsResult<String> { Ok(frame.column(name)?.str()?.get(row).unwrap_or_default().to_string()) };
+    let text = |name: &str| -> PolarsResult<String> {
+        Ok(frame.column(name)?.str()?.get(row).unwrap_or_default().to_string())
+    };
     let list = |name: &str| -> PolarsResult<Series> {
         let missing = || polars_err!(ComputeError: "no list in column {name}");
         frame.column(name)?.list()?.get_as_series(row).ok_or_else(missing)
@@ -96,12 +116,20 @@ fn raw(frame: &DataFrame, row: usize, experiment: &str) -> PolarsResult<Raw> {
         offset: text(c::OFFSET)?,
     };
     let seed = frame.column(c::SEED)?.i64()?.get(row).unwrap_or_default();
-    let (items, targets, values) = (list(c::ITEM)?, list(c::TARGET_INDEX)?, list(c::VALUE)?);
-    let (items, targets, values) = (items.str()?, targets.i32()?, values.f64()?);
-    let cell = |at: usize| (items.get(at).unwrap_or_default().to_string(), targets.get(at).unwrap_or_default(), seed, values.get(at));
+    let (items, targets, values, chances) = (list(c::ITEM)?, list(c::TARGET_INDEX)?, list(c::VALUE)?, list(c::CHANCE)?);
+    let (items, targets, values, chances) = (items.str()?, targets.i32()?, values.f64()?, chances.f64()?);
+    let cell = |at: usize| {
+        let cell = Cell {
+            item: 0,
+            target: targets.get(at).unwrap_or_default(),
+            seed,
+            value: values.get(at),
+            chance: chances.get(at),
+        };
+        (items.get(at).unwrap_or_default().to_string(), cell)
+    };
     Ok(Raw {
         key,
-        chance: frame.column(c::CHANCE)?.f64()?.get(row),
         higher_is_better: frame.column(c::HIGHER_IS_BETTER)?.bool()?.get(row).unwrap_or(true),
         cells: (0..items.len()).map(cell).collect(),
     })
@@ -116,16 +144,27 @@ struct Trainings {
 fn trainings(experiment: &Path, name: &str) -> Result<Trainings> {
     let directory = experiment.join(PROBES_DIR);
     let names = [
-        c::PROBE_ID, c::SEED, c::OPTIMISER, c::LEARNING_RATE, c::EPOCHS, c::TRAIN_LOSS, c::GRADIENT_NORM, c::TEST_ACCURACY,
-        c::MEAN_LOGIT, c::COMMON_NORM_RATIO,
+        c::PROBE_ID,
+        c::SEED,
+        c::OPTIMISER,
+        c::LEARNING_RATE,
+        c::EPOCHS,
+        c::TRAIN_LOSS,
+        c::GRADIENT_NORM,
+        c::TEST_ACCURACY,
+        c::MEAN_LOGIT,
+        c::COMMON_NORM_RATIO,
     ];
     let query = scan(&directory, &PROBES)?.select(names.map(col));
     let read = || -> PolarsResult<Trainings> {
         let frame = query.collect()?;
         let (mut rows, mut seeds) = (Vec::new(), BTreeMap::new());
         for row in 0..frame.height() {
-            let text = |name: &str| -> PolarsResult<String> { Ok(frame.column(name)?.str()?.get(row).unwrap_or_default().to_string()) };
-            let float = |name: &str| -> PolarsResult<f64> { Ok(frame.column(name)?.f64()?.get(row).unwrap_or(f64::NAN)) };
+            let text = |name: &str| -> PolarsResult<String> {
+                Ok(frame.column(name)?.str()?.get(row).unwrap_or_default().to_string())
+            };
+            let float =
+                |name: &str| -> PolarsResult<f64> { Ok(frame.column(name)?.f64()?.get(row).unwrap_or(f64::NAN)) };
             let probe_id = text(c::PROBE_ID)?;
             seeds.insert(probe_id.clone(), frame.column(c::SEED)?.i64()?.get(row).unwrap_or_default());
             rows.push(Training {
@@ -149,7 +188,8 @@ fn trainings(experiment: &Path, name: &str) -> Result<Trainings> {
 
 fn predictions(experiment: &Path, name: &str, seeds: &BTreeMap<String, i64>) -> Result<Predictions> {
     let directory = experiment.join(PREDICTIONS_DIR);
-    let query = scan(&directory, &PREDICTIONS)?.select([c::PROBE_ID, c::IMAGE_ID, c::LABEL, c::PREDICTED, c::PROBABILITY].map(col));
+    let query = scan(&directory, &PREDICTIONS)?
+        .select([c::PROBE_ID, c::IMAGE_ID, c::LABEL, c::PREDICTED, c::PROBABILITY].map(col));
     let read = || -> PolarsResult<Predictions> {
         let frame = query.collect()?;
         let mut found = Predictions { experiment: name.to_string(), ..Predictions::default() };
@@ -158,12 +198,14 @@ fn predictions(experiment: &Path, name: &str, seeds: &BTreeMap<String, i64>) -> 
         let (labels, predicted) = (frame.column(c::LABEL)?.i32()?, frame.column(c::PREDICTED)?.i32()?);
         let probabilities = frame.column(c::PROBABILITY)?.f32()?;
         for row in 0..frame.height() {
-            let (Some(id), Some(image), Some(label), Some(predicted)) = (ids.get(row), images.get(row), labels.get(row), predicted.get(row))
+            let (Some(id), Some(image), Some(label), Some(predicted)) =
+                (ids.get(row), images.get(row), labels.get(row), predicted.get(row))
             else {
                 continue;
             };
             let seed = seeds.get(id).copied().unwrap_or_default();
-            let prediction = Prediction { image, seed, label, predicted, probability: probabilities.get(row).unwrap_or(f32::NAN) };
+            let prediction =
+                Prediction { image, seed, label, predicted, probability: probabilities.get(row).unwrap_or(f32::NAN) };
             found.probes.entry(probe_name(id)).or_default().push(prediction);
         }
         found.probes.values_mut().for_each(|rows| rows.sort_by_key(|p| (p.image, p.seed)));

@@ -86,19 +86,30 @@ pub fn files(findings: &Findings) -> Result<Vec<(String, Vec<u8>)>> {
         (format!("{NAME}.md"), markdown::report(findings).into_bytes()),
     ];
     files.extend(csv::all(findings).into_iter().map(|(name, text)| (format!("{NAME}.{name}.csv"), text.into_bytes())));
-    files.extend(tables::all(findings).iter().map(|table| (format!("{NAME}.{}.tex", table.name), latex::table(table).into_bytes())));
-    files.extend(figures.iter().map(|figure| (format!("{NAME}.{}.svg", figure.name), figure.svg.standalone().into_bytes())));
+    files.extend(
+        tables::all(findings)
+            .iter()
+            .map(|table| (format!("{NAME}.{}.tex", table.name), latex::table(table).into_bytes())),
+    );
+    files.extend(
+        figures.iter().map(|figure| (format!("{NAME}.{}.svg", figure.name), figure.svg.standalone().into_bytes())),
+    );
     Ok(files)
 }
 
 fn spec(stage: &Stage, config: &Config, experiments: &[PathBuf]) -> Result<ArtifactSpec> {
     let sources = read::sources(experiments)?;
-    let mut inputs: Vec<Input> = sources.into_iter().map(|source| Input { name: source.name, fingerprint: source.fingerprint }).collect();
+    let mut inputs: Vec<Input> =
+        sources.into_iter().map(|source| Input { name: source.name, fingerprint: source.fingerprint }).collect();
     if let Some(images) = &config.images {
-        inputs.push(Input { name: "images".into(), fingerprint: features::artifact::Manifest::read(images)?.content() });
+        inputs
+            .push(Input { name: "images".into(), fingerprint: features::artifact::Manifest::read(images)?.content() });
         for directory in experiments {
             let maps = features::artifact::Manifest::read(&directory.join(maps::MAPS_DIR))?;
-            inputs.push(Input { name: format!("{}/{}", read::name(directory), maps::MAPS_DIR), fingerprint: maps.content() });
+            inputs.push(Input {
+                name: format!("{}/{}", read::name(directory), maps::MAPS_DIR),
+                fingerprint: maps.content(),
+            });
         }
     }
     Ok(ArtifactSpec {
@@ -121,7 +132,9 @@ fn experiments(stage: &Stage, config: &Config) -> Result<Vec<PathBuf>> {
     found.sort_by_key(|directory| read::name(directory));
     if let Some(pair) = found.windows(2).find(|pair| read::name(&pair[0]) == read::name(&pair[1])) {
         let name = read::name(&pair[0]);
-        return Err(Error::Usage(format!("[report] two experiments are called {name}; their directories need different names")));
+        return Err(Error::Usage(format!(
+            "[report] two experiments are called {name}; their directories need different names"
+        )));
     }
     Ok(found)
 }
@@ -134,9 +147,89 @@ fn siblings(out: &Path) -> Result<Vec<PathBuf>> {
     };
     let scores = format!("{}.manifest.json", read::SCORES_DIR);
     let entries = std::fs::read_dir(&parent).map_err(|error| Error::io(&parent, error))?;
-    let found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.join(&scores).is_file()).collect();
+    let found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.join(&scores).is_file()).collect();
     if found.is_empty() {
-        return Err(Error::InputMissing(format!("{}: no experiment with scores; run evaluate first, or name some in [report] experiments", parent.display())));
+        return Err(Error::InputMissing(format!(
+            "{}: no experiment with scores; run evaluate first, or name some in [report] experiments",
+            parent.display()
+        )));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+    use features::stage::StageArgs;
+
+    fn stage(out: PathBuf) -> Stage {
+        Stage::new(StageArgs { out: Some(out), quiet: true, ..StageArgs::default() }).expect("a stage")
+    }
+
+    fn config(out: &Path) -> Config {
+        let experiments = ["shapes-resnet", "shapes-bcos"].map(|name| out.join(name)).to_vec();
+        Config {
+            experiments,
+            images: Some(out.join("images")),
+            resamples: fake::RESAMPLING.resamples,
+            ..Config::default()
+        }
+    }
+
+    /// Files go out as made-up data and come back: what is read must be what was made up.
+    #[test]
+    fn a_report_is_made_from_files_once_and_to_the_byte() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let out = directory.path();
+        crate::fake_files::write(out);
+        let config = config(out);
+        let read = read::inputs(&config.experiments).expect("inputs");
+        assert!(read.scores == fake::scores(), "scores changed on their way through files");
+        assert_eq!(read.predictions.iter().map(|p| p.probes.len()).collect::<Vec<_>>(), [7, 7]);
+
+        let first = write(&stage(out.join("report")), &config).expect("a report");
+        let headline = first.headline.expect("it was not there");
+        assert_eq!(headline, fake::findings().headline());
+        let page = std::fs::read_to_string(&first.page).expect("a page");
+        assert_eq!(page.matches("class=\"example\"").count(), 6);
+        for file in [
+            "report.md",
+            "report.means.csv",
+            "report.signs.tex",
+            "report.shift.svg",
+            "report.manifest.json",
+            "report/part-00000-of-00001.parquet",
+        ] {
+            assert!(out.join("report").join(file).is_file(), "{file}");
+        }
+        assert_eq!(write(&stage(out.join("report")), &config).expect("a report").headline, None);
+
+        let again = write(&stage(out.join("again")), &config).expect("a report");
+        assert!(page == std::fs::read_to_string(again.page).expect("a page"), "two runs differ");
+    }
+
+    #[test]
+    fn without_scores_the_message_says_what_to_run() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let found = write(&stage(directory.path().join("report")), &Config::default());
+        assert!(
+            matches!(&found, Err(Error::InputMissing(message)) if message.contains("run evaluate first")),
+            "{found:?}"
+        );
+        let found = write(&stage(directory.path().join("report")), &config(directory.path()));
+        assert!(matches!(found, Err(Error::InputMissing(_))), "{found:?}");
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_understood() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/experiments/report.toml");
+        let stage = Stage::new(StageArgs { config: Some(path), ..StageArgs::default() }).expect("a stage");
+        let config: Config = stage.section("report").expect("a section");
+        assert_eq!(
+            (stage.out.as_path(), config.images, config.resamples),
+            (Path::new("out/report"), Some("out/shapes/images".into()), 2000)
+        );
+    }
 }

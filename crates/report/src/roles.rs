@@ -135,11 +135,19 @@ impl Backbone {
     pub fn all(scores: &Scores) -> Vec<Self> {
         let mut backbones: Vec<Self> = Vec::new();
         for Key { experiment, backbone, method, grid_size, .. } in scores.groups.iter().map(|group| &group.key) {
-            let at = backbones.iter().position(|b| (&b.experiment, &b.name) == (experiment, backbone)).unwrap_or_else(|| {
-                let (experiment, name) = (experiment.clone(), backbone.clone());
-                backbones.push(Self { experiment, name, kind: Kind::Conventional, methods: vec![], grid_sizes: vec![] });
-                backbones.len() - 1
-            });
+            let at = backbones.iter().position(|b| (&b.experiment, &b.name) == (experiment, backbone)).unwrap_or_else(
+                || {
+                    let (experiment, name) = (experiment.clone(), backbone.clone());
+                    backbones.push(Self {
+                        experiment,
+                        name,
+                        kind: Kind::Conventional,
+                        methods: vec![],
+                        grid_sizes: vec![],
+                    });
+                    backbones.len() - 1
+                },
+            );
             let found = &mut backbones[at];
             if !found.methods.contains(method) {
                 found.methods.push(method.clone());

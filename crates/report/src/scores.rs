@@ -42,6 +42,8 @@ pub struct Cell {
     pub seed: i64,
     /// The score; none where it is undefined.
     pub value: Option<f64>,
+    /// Score of an uninformative map of this item, where known.
+    pub chance: Option<f64>,
 }
 
 /// All scored maps of one key.
@@ -71,36 +73,37 @@ pub struct Scores {
 pub struct Raw {
     /// What they have in common.
     pub key: Key,
-    /// Mean score of an uninformative map.
-    pub chance: Option<f64>,
     /// Whether more is better.
     pub higher_is_better: bool,
-    /// Item name, target, seed and score of each map.
-    pub cells: Vec<(String, i32, i64, Option<f64>)>,
+    /// The maps with the names of their items; [`Cell::item`] is not yet set.
+    pub cells: Vec<(String, Cell)>,
 }
 
 impl Scores {
     /// Merges and sorts what was read; the order does not matter.
     pub fn new(raws: Vec<Raw>) -> Self {
-        let names: std::collections::BTreeSet<&str> = raws.iter().flat_map(|raw| raw.cells.iter().map(|cell| cell.0.as_str())).collect();
+        let names: std::collections::BTreeSet<&str> =
+            raws.iter().flat_map(|raw| raw.cells.iter().map(|cell| cell.0.as_str())).collect();
         let items: Vec<String> = names.into_iter().map(str::to_string).collect();
-        let index: HashMap<String, u32> = items.iter().enumerate().map(|(at, name)| (name.clone(), at as u32)).collect();
+        let index: HashMap<String, u32> =
+            items.iter().enumerate().map(|(at, name)| (name.clone(), at as u32)).collect();
         let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
-        for Raw { key, chance, higher_is_better, cells } in raws {
+        for Raw { key, higher_is_better, cells } in raws {
             let empty = || Group { key: key.clone(), chance: None, higher_is_better, cells: Vec::new() };
             let group = groups.entry(key.clone()).or_insert_with(empty);
-            // Weighted by maps, so that unequally large pieces give the mean over all.
-            let (before, more) = (group.cells.len() as f64, cells.len() as f64);
-            group.chance = match (group.chance, chance) {
-                (Some(old), Some(new)) => Some((old * before + new * more) / (before + more)),
-                (old, new) => old.or(new),
+            let finite = |(item, cell): (String, Cell)| Cell {
+                item: index[&item],
+                value: cell.value.filter(|v| v.is_finite()),
+                ..cell
             };
-            let cells = cells.into_iter().map(|(item, target, seed, value)| Cell { item: index[&item], target, seed, value: value.filter(|v| v.is_finite()) });
-            group.cells.extend(cells);
+            group.cells.extend(cells.into_iter().map(finite));
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         for group in &mut groups {
+            // Sorted before anything is summed: rows come in any order, results must not depend on it.
             group.cells.sort_by_key(|cell| (cell.item, cell.target, cell.seed));
+            let chances: Vec<f64> = group.cells.iter().filter_map(|cell| cell.chance).collect();
+            group.chance = (!chances.is_empty()).then(|| chances.iter().sum::<f64>() / chances.len() as f64);
         }
         Self { items, groups }
     }
@@ -113,7 +116,9 @@ impl Scores {
 
 /// Name of a probe: its id without the `-s<seed>` part; a tag after the seed stays.
 pub fn probe_name(probe_id: &str) -> String {
-    let is_seed = |part: &str| part.strip_prefix('s').is_some_and(|seed| !seed.is_empty() && seed.bytes().all(|b| b.is_ascii_digit()));
+    let is_seed = |part: &str| {
+        part.strip_prefix('s').is_some_and(|seed| !seed.is_empty() && seed.bytes().all(|b| b.is_ascii_digit()))
+    };
     let mut parts: Vec<&str> = probe_id.split('-').collect();
     if let Some(at) = parts.iter().skip(1).position(|part| is_seed(part)) {
         parts.remove(at + 1);
@@ -127,7 +132,13 @@ mod tests {
 
     #[test]
     fn a_probe_name_has_no_seed() {
-        for (id, name) in [("linear-ce-s0", "linear-ce"), ("shift_up-ce-s12", "shift_up-ce"), ("linear-ce-s0-lr10", "linear-ce-lr10"), ("linear-sgd", "linear-sgd"), ("s1-ce", "s1-ce")] {
+        for (id, name) in [
+            ("linear-ce-s0", "linear-ce"),
+            ("shift_up-ce-s12", "shift_up-ce"),
+            ("linear-ce-s0-lr10", "linear-ce-lr10"),
+            ("linear-sgd", "linear-sgd"),
+            ("s1-ce", "s1-ce"),
+        ] {
             assert_eq!(probe_name(id), name);
         }
     }
@@ -135,7 +146,10 @@ mod tests {
     #[test]
     fn undefined_and_infinite_scores_are_kept_as_none() {
         let key = crate::fake::key("a", "lrp", "linear-ce");
-        let raw = |item: &str, value| Raw { key: key.clone(), chance: Some(0.25), higher_is_better: true, cells: vec![(item.to_string(), 0, 0, value)] };
+        let raw = |item: &str, value| {
+            let cell = Cell { item: 0, target: 0, seed: 0, value, chance: Some(0.25) };
+            Raw { key: key.clone(), higher_is_better: true, cells: vec![(item.to_string(), cell)] }
+        };
         let scores = Scores::new(vec![raw("b", Some(f64::NAN)), raw("a", None), raw("c", Some(0.5))]);
         let group = scores.group(&key).expect("one group");
         assert_eq!(group.cells.iter().map(|cell| cell.value).collect::<Vec<_>>(), [None, None, Some(0.5)]);

@@ -7,94 +7,8 @@ use crate::bootstrap::{self, Estimate};
 use crate::roles::{Backbone, Kind, Metric, Roles};
 use crate::scores::Scores;
 use crate::summary::{Resampling, Summaries, shown};
+use crate::verdict::{Expected, Verdict};
 use features::random::stream;
-
-/// What came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The whole interval lies where the paper says.
-    Holds,
-    /// The whole interval lies on the other side.
-    Reversed,
-    /// The interval does not decide.
-    NotResolved,
-    /// There is no data on it.
-    NotTested,
-}
-
-impl Verdict {
-    /// All verdicts, in the order of tables.
-    pub const ALL: [Self; 4] = [Self::Holds, Self::Reversed, Self::NotResolved, Self::NotTested];
-
-    /// Name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Reversed => "reversed",
-            Self::NotResolved => "not_resolved",
-            Self::NotTested => "not_tested",
-        }
-    }
-
-    /// Words for readers.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Reversed => "reversed",
-            Self::NotResolved => "not resolved",
-            Self::NotTested => "not tested",
-        }
-    }
-}
-
-/// Where the paper says that a difference lies.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Expected {
-    /// Above 0.
-    Higher,
-    /// Below 0.
-    Lower,
-    /// Not above 0: the paper finds no consistent gain.
-    NoGain,
-    /// Anywhere but 0.
-    Different,
-    /// Within this distance of 0.
-    Within(f64),
-    /// At least this much.
-    AtLeast(f64),
-}
-
-impl Expected {
-    /// Verdict on an estimate.
-    pub fn judge(self, estimate: Option<&Estimate>) -> Verdict {
-        let Some(Estimate { low, high, .. }) = estimate.copied() else { return Verdict::NotTested };
-        let decide = |holds: bool, reversed: bool| match (holds, reversed) {
-            (true, _) => Verdict::Holds,
-            (false, true) => Verdict::Reversed,
-            (false, false) => Verdict::NotResolved,
-        };
-        match self {
-            Self::Higher => decide(low > 0.0, high < 0.0),
-            Self::Lower | Self::NoGain => decide(high < 0.0, low > 0.0),
-            Self::Different => decide(low > 0.0 || high < 0.0, false),
-            Self::Within(limit) => decide(low >= -limit && high <= limit, low > limit || high < -limit),
-            Self::AtLeast(limit) => decide(low >= limit, high < limit),
-        }
-    }
-
-    /// Words for tables.
-    pub fn words(self) -> String {
-        match self {
-            Self::Higher => "above 0".into(),
-            Self::Lower => "below 0".into(),
-            Self::NoGain => "no gain".into(),
-            Self::Different => "not 0".into(),
-            Self::Within(limit) => format!("within ±{:.1} points", 100.0 * limit),
-            Self::AtLeast(limit) => format!("at least {:.1} %", 100.0 * limit),
-        }
-    }
-}
 
 /// One comparison that bears on a sign.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +74,8 @@ const SAME_PREDICTIONS: f64 = 0.999;
 pub fn judge(data: &Data) -> Vec<Sign> {
     let (r, gridpg, epg) = (data.roles, Metric::GridPointingGame, Metric::EnergyPointingGame);
     let sign = |number, statement, note, evidence| Sign { number, statement, note, evidence };
-    let mut two = data.methods(Kind::Bcos, &["bcos", "input_x_gradient", "grad_cam"], gridpg, Expected::Higher, (&r.ce, &r.bce));
+    let mut two =
+        data.methods(Kind::Bcos, &["bcos", "input_x_gradient", "grad_cam"], gridpg, Expected::Higher, (&r.ce, &r.bce));
     two.sort_by_key(|found| crate::labels::method_rank(&found.method));
     let mut five: Vec<Evidence> = data.main(epg, Expected::Higher, (&r.ce, &r.bce));
     five.extend(data.backbones.iter().map(|backbone| data.gap(backbone)));
@@ -175,7 +90,11 @@ pub fn judge(data: &Data) -> Vec<Sign> {
     }
     let mut nine: Vec<Evidence> = data.main(gridpg, Expected::Lower, (&r.bce, &r.mlp));
     nine.extend(data.backbones.iter().map(|backbone| data.accuracy(backbone, Expected::Higher, (&r.bce, &r.mlp))));
-    let ten = data.backbones.iter().map(|backbone| data.accuracy(backbone, Expected::Within(SMALL_ACCURACY), (&r.ce, &r.bce))).collect();
+    let ten = data
+        .backbones
+        .iter()
+        .map(|backbone| data.accuracy(backbone, Expected::Within(SMALL_ACCURACY), (&r.ce, &r.bce)))
+        .collect();
     let mut twelve: Vec<Evidence> = data.backbones.iter().map(|backbone| data.agreement(backbone)).collect();
     twelve.extend(data.main(gridpg, Expected::Different, (&r.shift_up, &r.shift_down)));
     for kind in [Kind::Conventional, Kind::Bcos] {
@@ -183,32 +102,87 @@ pub fn judge(data: &Data) -> Vec<Sign> {
     }
     let conventional = Kind::Conventional;
     vec![
-        sign(1, "On conventional backbones, LRP and Integrated Gradients localise better under BCE", "LIME is not implemented.",
-            data.methods(conventional, &["lrp", "integrated_gradients"], gridpg, Expected::Higher, (&r.ce, &r.bce))),
-        sign(2, "On B-cos backbones, inherent maps, Input × Gradient and Grad-CAM localise better under BCE", "LIME is not implemented.", two),
-        sign(3, "On conventional backbones, Input × Gradient and Grad-CAM do not gain consistently", "A clear gain counts against the sign.",
-            data.methods(conventional, &["input_x_gradient", "grad_cam"], gridpg, Expected::NoGain, (&r.ce, &r.bce))),
-        sign(4, "On vision transformers, BCE is at least as good", "No transformer backbone is part of these experiments.", vec![]),
-        sign(5, "In scenes with boxes BCE gains too (EPG), but less than on grids (GridPG)",
-            "The second kind of row is the gain on grids minus the gain in scenes.", five),
-        sign(6, "Pixel deletion curves are flatter under BCE", "No deletion metric is part of these experiments.", vec![]),
+        sign(
+            1,
+            "On conventional backbones, LRP and Integrated Gradients localise better under BCE",
+            "LIME is not implemented.",
+            data.methods(conventional, &["lrp", "integrated_gradients"], gridpg, Expected::Higher, (&r.ce, &r.bce)),
+        ),
+        sign(
+            2,
+            "On B-cos backbones, inherent maps, Input × Gradient and Grad-CAM localise better under BCE",
+            "LIME is not implemented.",
+            two,
+        ),
+        sign(
+            3,
+            "On conventional backbones, Input × Gradient and Grad-CAM do not gain consistently",
+            "A clear gain counts against the sign.",
+            data.methods(conventional, &["input_x_gradient", "grad_cam"], gridpg, Expected::NoGain, (&r.ce, &r.bce)),
+        ),
+        sign(
+            4,
+            "On vision transformers, BCE is at least as good",
+            "No transformer backbone is part of these experiments.",
+            vec![],
+        ),
+        sign(
+            5,
+            "In scenes with boxes BCE gains too (EPG), but less than on grids (GridPG)",
+            "The second kind of row is the gain on grids minus the gain in scenes.",
+            five,
+        ),
+        sign(
+            6,
+            "Pixel deletion curves are flatter under BCE",
+            "No deletion metric is part of these experiments.",
+            vec![],
+        ),
         sign(7, "Maps are more compact under BCE: entropy falls, the Gini index rises", "", seven),
-        sign(8, "Three-layer B-cos probes beat linear ones in accuracy and in localisation",
-            "B-cos probes carry a logit offset. First with the same offset on both sides, then as the paper pairs them.", eight),
+        sign(
+            8,
+            "Three-layer B-cos probes beat linear ones in accuracy and in localisation",
+            "B-cos probes carry a logit offset. First with the same offset on both sides, then as the paper pairs them.",
+            eight,
+        ),
         sign(9, "Conventional multi-layer probes raise accuracy but lower GridPG", "", nine),
-        sign(10, "Accuracy hardly depends on the loss", "The limit is the largest loss of accuracy that the paper reports for ViT probes.", ten),
+        sign(
+            10,
+            "Accuracy hardly depends on the loss",
+            "The limit is the largest loss of accuracy that the paper reports for ViT probes.",
+            ten,
+        ),
         sign(11, "No pre-training wins consistently", "Needs several pre-trainings of similar accuracy.", vec![]),
-        sign(12, "A shift common to all class weights changes no prediction, but does change maps", "The first kind of row is the share of equal predictions.", twelve),
-        sign(13, "B-cos probes improve LRP and Integrated Gradients of conventional backbones too", "",
-            data.methods(conventional, &["lrp", "integrated_gradients"], gridpg, Expected::Higher, (&r.bce, &r.bcos))),
+        sign(
+            12,
+            "A shift common to all class weights changes no prediction, but does change maps",
+            "The first kind of row is the share of equal predictions.",
+            twelve,
+        ),
+        sign(
+            13,
+            "B-cos probes improve LRP and Integrated Gradients of conventional backbones too",
+            "",
+            data.methods(conventional, &["lrp", "integrated_gradients"], gridpg, Expected::Higher, (&r.bce, &r.bcos)),
+        ),
     ]
 }
 
 impl Data<'_> {
     /// Differences of every method whose name starts with one of `names`, on backbones of `kind`.
-    fn methods(&self, kind: Kind, names: &[&str], metric: Metric, expected: Expected, pair: (&str, &str)) -> Vec<Evidence> {
+    fn methods(
+        &self,
+        kind: Kind,
+        names: &[&str],
+        metric: Metric,
+        expected: Expected,
+        pair: (&str, &str),
+    ) -> Vec<Evidence> {
         let of = |backbone: &Backbone| {
-            let known = backbone.methods.iter().filter(|method| names.iter().any(|name| method.split(':').next() == Some(name)));
+            let known = backbone
+                .methods
+                .iter()
+                .filter(|method| names.iter().any(|name| method.split(':').next() == Some(name)));
             known.map(|method| self.difference(backbone, metric, method, expected, pair)).collect::<Vec<_>>()
         };
         self.backbones.iter().filter(|backbone| backbone.kind == kind).flat_map(of).collect()
@@ -216,11 +190,22 @@ impl Data<'_> {
 
     /// Differences of the main method of every backbone.
     fn main(&self, metric: Metric, expected: Expected, pair: (&str, &str)) -> Vec<Evidence> {
-        self.backbones.iter().map(|backbone| self.difference(backbone, metric, backbone.main_method(), expected, pair)).collect()
+        self.backbones
+            .iter()
+            .map(|backbone| self.difference(backbone, metric, backbone.main_method(), expected, pair))
+            .collect()
     }
 
-    fn difference(&self, backbone: &Backbone, metric: Metric, method: &str, expected: Expected, pair: (&str, &str)) -> Evidence {
-        let estimate = self.summaries.difference(backbone, metric, method, pair.0, pair.1).and_then(|found| found.estimate);
+    fn difference(
+        &self,
+        backbone: &Backbone,
+        metric: Metric,
+        method: &str,
+        expected: Expected,
+        pair: (&str, &str),
+    ) -> Evidence {
+        let estimate =
+            self.summaries.difference(backbone, metric, method, pair.0, pair.1).and_then(|found| found.estimate);
         evidence(backbone, method, metric, comparison(pair), expected, estimate)
     }
 
@@ -232,8 +217,22 @@ impl Data<'_> {
     fn agreement(&self, backbone: &Backbone) -> Evidence {
         let pair = (self.roles.shift_up.as_str(), self.roles.shift_down.as_str());
         let found = self.predictions(backbone).and_then(|found| found.agreement(pair.0, pair.1));
-        let estimate = found.map(|found| Estimate { mean: found.equal, low: found.equal, high: found.equal, n: found.n, items: found.n, seeds: 0 });
-        evidence(backbone, "", Metric::Accuracy, "equal predictions, shifted up and down".into(), Expected::AtLeast(SAME_PREDICTIONS), estimate)
+        let estimate = found.map(|found| Estimate {
+            mean: found.equal,
+            low: found.equal,
+            high: found.equal,
+            n: found.n,
+            items: found.n,
+            seeds: 0,
+        });
+        evidence(
+            backbone,
+            "",
+            Metric::Accuracy,
+            "equal predictions, shifted up and down".into(),
+            Expected::AtLeast(SAME_PREDICTIONS),
+            estimate,
+        )
     }
 
     /// Gain on grids minus gain in scenes, for the main method.
@@ -241,7 +240,11 @@ impl Data<'_> {
         let method = backbone.main_method();
         let gain = |metric: Metric| {
             let cells = |probe: &str| {
-                let group = self.scores.groups.iter().find(|group| shown(&group.key, backbone, metric, method) && group.key.probe == probe);
+                let group = self
+                    .scores
+                    .groups
+                    .iter()
+                    .find(|group| shown(&group.key, backbone, metric, method) && group.key.probe == probe);
                 group.map(|group| group.cells.as_slice())
             };
             Some(bootstrap::paired(cells(&self.roles.ce)?, cells(&self.roles.bce)?).0)
@@ -250,7 +253,14 @@ impl Data<'_> {
         let estimate = gain(Metric::GridPointingGame)
             .zip(gain(Metric::EnergyPointingGame))
             .and_then(|(grids, scenes)| bootstrap::gap(&grids, &scenes, self.resampling.resamples, &mut rng));
-        evidence(backbone, method, Metric::EnergyPointingGame, "gain on grids − gain in scenes".into(), Expected::Higher, estimate)
+        evidence(
+            backbone,
+            method,
+            Metric::EnergyPointingGame,
+            "gain on grids − gain in scenes".into(),
+            Expected::Higher,
+            estimate,
+        )
     }
 
     fn predictions(&self, backbone: &Backbone) -> Option<&Predictions> {
@@ -262,9 +272,24 @@ fn comparison((baseline, treatment): (&str, &str)) -> String {
     format!("{treatment} − {baseline}")
 }
 
-fn evidence(backbone: &Backbone, method: &str, metric: Metric, comparison: String, expected: Expected, estimate: Option<Estimate>) -> Evidence {
+fn evidence(
+    backbone: &Backbone,
+    method: &str,
+    metric: Metric,
+    comparison: String,
+    expected: Expected,
+    estimate: Option<Estimate>,
+) -> Evidence {
     let verdict = expected.judge(estimate.as_ref());
-    Evidence { backbone: backbone.name.clone(), method: method.to_string(), metric, comparison, expected, estimate, verdict }
+    Evidence {
+        backbone: backbone.name.clone(),
+        method: method.to_string(),
+        metric,
+        comparison,
+        expected,
+        estimate,
+        verdict,
+    }
 }
 
 #[cfg(test)]
@@ -272,35 +297,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_follow_from_the_interval() {
-        use {Expected::*, Verdict::*};
-        let interval = |low, high| Estimate { mean: (low + high) / 2.0, low, high, ..Estimate::default() };
-        for (expected, low, high, verdict) in [
-            (Higher, 0.1, 0.2, Holds),
-            (Higher, -0.2, -0.1, Reversed),
-            (Higher, -0.1, 0.2, NotResolved),
-            (Lower, -0.2, -0.1, Holds),
-            (Lower, 0.1, 0.2, Reversed),
-            (NoGain, 0.1, 0.2, Reversed),
-            (NoGain, -0.1, 0.2, NotResolved),
-            (Different, -0.2, -0.1, Holds),
-            (Different, -0.2, 0.1, NotResolved),
-            (Within(0.1), -0.05, 0.05, Holds),
-            (Within(0.1), -0.3, -0.2, Reversed),
-            (Within(0.1), -0.2, 0.05, NotResolved),
-            (AtLeast(0.9), 0.95, 0.95, Holds),
-            (AtLeast(0.9), 0.5, 0.5, Reversed),
-        ] {
-            assert_eq!(expected.judge(Some(&interval(low, high))), verdict, "{expected:?} [{low}, {high}]");
-            assert_eq!(expected.judge(None), NotTested);
-        }
-    }
-
-    #[test]
     fn signs_of_the_made_up_experiment_are_read_off_its_data() {
         let findings = crate::fake::findings();
         let verdicts = |number: u8| -> Vec<Verdict> {
-            findings.signs.iter().find(|sign| sign.number == number).expect("a sign").evidence.iter().map(|e| e.verdict).collect()
+            findings
+                .signs
+                .iter()
+                .find(|sign| sign.number == number)
+                .expect("a sign")
+                .evidence
+                .iter()
+                .map(|e| e.verdict)
+                .collect()
         };
         assert_eq!(verdicts(1), [Verdict::Holds, Verdict::Holds]);
         assert_eq!(verdicts(2), [Verdict::Holds; 3]);

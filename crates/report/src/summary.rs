@@ -76,10 +76,17 @@ impl Summaries {
     }
 
     /// The difference that the report shows.
-    pub fn difference(&self, backbone: &Backbone, metric: Metric, method: &str, baseline: &str, treatment: &str) -> Option<&Difference> {
-        self.differences
-            .iter()
-            .find(|found| shown(&found.key, backbone, metric, method) && found.key.probe == treatment && found.baseline == baseline)
+    pub fn difference(
+        &self,
+        backbone: &Backbone,
+        metric: Metric,
+        method: &str,
+        baseline: &str,
+        treatment: &str,
+    ) -> Option<&Difference> {
+        self.differences.iter().find(|found| {
+            shown(&found.key, backbone, metric, method) && found.key.probe == treatment && found.baseline == baseline
+        })
     }
 }
 
@@ -148,18 +155,23 @@ fn baseline_of<'a>(scores: &'a Scores, group: &Group, baseline: &str) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::Raw;
+    use crate::scores::{Cell, Raw};
 
     const RESAMPLING: Resampling = Resampling { resamples: 300, seed: 0 };
 
     fn row(probe: &str, item: &str, value: Option<f64>) -> Raw {
         let key = crate::fake::key("a", "lrp", probe);
-        Raw { key, chance: Some(1.0 / 9.0), higher_is_better: true, cells: vec![(item.into(), 0, 0, value)] }
+        let cell = Cell { item: 0, target: 0, seed: 0, value, chance: Some(1.0 / 9.0) };
+        Raw { key, higher_is_better: true, cells: vec![(item.into(), cell)] }
     }
 
     #[test]
     fn undefined_scores_are_counted_and_left_out() {
-        let scores = Scores::new(vec![row("linear-ce", "0", Some(0.2)), row("linear-ce", "1", None), row("linear-ce", "2", Some(0.4))]);
+        let scores = Scores::new(vec![
+            row("linear-ce", "0", Some(0.2)),
+            row("linear-ce", "1", None),
+            row("linear-ce", "2", Some(0.4)),
+        ]);
         let found = Summaries::new(&scores, &Roles::default(), RESAMPLING);
         let mean = &found.means[0];
         assert_eq!(mean.skipped, 1);

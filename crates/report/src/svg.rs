@@ -52,13 +52,21 @@ impl Svg {
 
     /// A straight line.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
-        let _ = writeln!(self.body, r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" class="{class}"/>"#, from.0, from.1, to.0, to.1);
+        let _ = writeln!(
+            self.body,
+            r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" class="{class}"/>"#,
+            from.0, from.1, to.0, to.1
+        );
     }
 
     /// A rectangle with its upper left corner at `at`.
     pub fn rectangle(&mut self, at: (f64, f64), size: (f64, f64), class: &str) {
         let (width, height) = (size.0.max(0.0), size.1.max(0.0));
-        let _ = writeln!(self.body, r#"<rect x="{:.1}" y="{:.1}" width="{width:.1}" height="{height:.1}" class="{class}"/>"#, at.0, at.1);
+        let _ = writeln!(
+            self.body,
+            r#"<rect x="{:.1}" y="{:.1}" width="{width:.1}" height="{height:.1}" class="{class}"/>"#,
+            at.0, at.1
+        );
     }
 
     /// Text; `content` may hold any character.
@@ -68,7 +76,13 @@ impl Svg {
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        let _ = writeln!(self.body, r#"<text x="{:.1}" y="{:.1}" text-anchor="{anchor}" class="{class}">{}</text>"#, at.0, at.1, escape(content));
+        let _ = writeln!(
+            self.body,
+            r#"<text x="{:.1}" y="{:.1}" text-anchor="{anchor}" class="{class}">{}</text>"#,
+            at.0,
+            at.1,
+            escape(content)
+        );
     }
 
     /// A mark of series `series` at a point; each series has a shape of its own, besides its colour.
@@ -76,9 +90,16 @@ impl Svg {
         let (x, y, class) = (at.0, at.1, format!("dot fill-{}", series % 5));
         let _ = match series % 4 {
             0 => writeln!(self.body, r#"<circle cx="{x:.1}" cy="{y:.1}" r="5.2" class="{class}"/>"#),
-            1 => writeln!(self.body, r#"<rect x="{:.1}" y="{:.1}" width="9.6" height="9.6" class="{class}"/>"#, x - 4.8, y - 4.8),
+            1 => writeln!(
+                self.body,
+                r#"<rect x="{:.1}" y="{:.1}" width="9.6" height="9.6" class="{class}"/>"#,
+                x - 4.8,
+                y - 4.8
+            ),
             2 => writeln!(self.body, r#"<path d="M{x:.1} {:.1}l6 10.4h-12z" class="{class}"/>"#, y - 6.2),
-            _ => writeln!(self.body, r#"<path d="M{x:.1} {:.1}l6.2 6.2l-6.2 6.2l-6.2 -6.2z" class="{class}"/>"#, y - 6.2),
+            _ => {
+                writeln!(self.body, r#"<path d="M{x:.1} {:.1}l6.2 6.2l-6.2 6.2l-6.2 -6.2z" class="{class}"/>"#, y - 6.2)
+            }
         };
     }
 
@@ -92,7 +113,9 @@ impl Svg {
 
     /// The figure as a file, with its style and a background.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{STYLE}.paper{{fill:var(--paper)}}</style>\n<rect width=\"100%\" height=\"100%\" class=\"paper\"/>\n");
+        let style = format!(
+            "<style>{STYLE}.paper{{fill:var(--paper)}}</style>\n<rect width=\"100%\" height=\"100%\" class=\"paper\"/>\n"
+        );
         self.inline().replacen("</title>\n", &format!("</title>\n{style}"), 1)
     }
 }
@@ -110,7 +133,11 @@ pub fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     }
     let rough = span / (most - 1) as f64;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(10.0 * power);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough * 0.999)
+        .unwrap_or(10.0 * power);
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
     (first..=last).map(|at| at as f64 * step).collect()
 }

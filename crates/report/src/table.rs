@@ -29,7 +29,8 @@ pub mod column {
     /// Offset of the probe.
     pub const OFFSET: &str = "offset";
     /// Columns that name a group of scores.
-    pub const KEY: [&str; 11] = [EXPERIMENT, BACKBONE, ITEM_KIND, GRID_SIZE, METRIC, VARIANT, METHOD, PROBE, HEAD, LOSS, OFFSET];
+    pub const KEY: [&str; 11] =
+        [EXPERIMENT, BACKBONE, ITEM_KIND, GRID_SIZE, METRIC, VARIANT, METHOD, PROBE, HEAD, LOSS, OFFSET];
     /// Columns of a mean with its interval.
     pub const ESTIMATE: [&str; 6] = ["mean", "ci_low", "ci_high", "n", "items", "seeds"];
     /// Undefined values left out.
@@ -104,14 +105,22 @@ pub const SUMMARY: Table = Table {
         Column::new(column::LOSS, Values::Text, "loss that the probe was trained with"),
         Column::new(column::OFFSET, Values::Text, "constant added to the logits: none or log_classes"),
         Column::nullable(column::BASELINE, Values::Text, "probe that is subtracted; null for a plain mean"),
-        Column::nullable(column::ESTIMATE[0], Values::F64, "mean over maps, or over paired differences; null if none is defined"),
+        Column::nullable(
+            column::ESTIMATE[0],
+            Values::F64,
+            "mean over maps, or over paired differences; null if none is defined",
+        ),
         Column::nullable(column::ESTIMATE[1], Values::F64, "2.5 % quantile of means over resampled items and seeds"),
         Column::nullable(column::ESTIMATE[2], Values::F64, "97.5 % quantile of means over resampled items and seeds"),
         Column::new(column::ESTIMATE[3], Values::I64, "maps or pairs in the mean"),
         Column::new(column::ESTIMATE[4], Values::I64, "distinct items among them"),
         Column::new(column::ESTIMATE[5], Values::I64, "distinct probe seeds among them"),
         Column::new(column::SKIPPED, Values::I64, "maps or pairs left out because a score is undefined"),
-        Column::nullable(column::CHANCE, Values::F64, "mean score of a map that knows nothing; null where there is no such level"),
+        Column::nullable(
+            column::CHANCE,
+            Values::F64,
+            "mean score of a map that knows nothing; null where there is no such level",
+        ),
         Column::new(column::HIGHER_IS_BETTER, Values::Bool, "direction of the metric"),
     ],
 };
@@ -120,9 +129,12 @@ pub const SUMMARY: Table = Table {
 pub fn cells(means: &[Summary], differences: &[Difference]) -> Vec<Cells> {
     type Row<'a> = (&'a crate::scores::Key, Option<&'a str>, Option<Estimate>, usize, Option<f64>, bool);
     let first = means.iter().map(|m| -> Row { (&m.key, None, m.estimate, m.skipped, m.chance, m.higher_is_better) });
-    let second = differences.iter().map(|d| -> Row { (&d.key, Some(&d.baseline), d.estimate, d.skipped, None, d.higher_is_better) });
+    let second = differences
+        .iter()
+        .map(|d| -> Row { (&d.key, Some(&d.baseline), d.estimate, d.skipped, None, d.higher_is_better) });
     let rows: Vec<Row> = first.chain(second).collect();
-    let words = |of: fn(&crate::scores::Key) -> &String| Cells::Text(rows.iter().map(|row| of(row.0).clone()).collect());
+    let words =
+        |of: fn(&crate::scores::Key) -> &String| Cells::Text(rows.iter().map(|row| of(row.0).clone()).collect());
     let floats = |of: fn(Estimate) -> f64| Cells::F64Opt(rows.iter().map(|row| row.2.map(of)).collect());
     let counts = |of: fn(Estimate) -> usize| Cells::I64(rows.iter().map(|row| row.2.map_or(0, of) as i64).collect());
     vec![
@@ -164,8 +176,21 @@ mod tests {
     #[test]
     fn columns_read_by_name_are_declared_upstream() {
         let scores = [
-            column::ITEM, column::ITEM_KIND, column::GRID_SIZE, column::TARGET_INDEX, column::BACKBONE, column::PROBE_ID, column::HEAD,
-            column::LOSS, column::OFFSET, column::SEED, column::METHOD, column::METRIC, column::VARIANT, column::VALUE, column::CHANCE,
+            column::ITEM,
+            column::ITEM_KIND,
+            column::GRID_SIZE,
+            column::TARGET_INDEX,
+            column::BACKBONE,
+            column::PROBE_ID,
+            column::HEAD,
+            column::LOSS,
+            column::OFFSET,
+            column::SEED,
+            column::METHOD,
+            column::METRIC,
+            column::VARIANT,
+            column::VALUE,
+            column::CHANCE,
             column::HIGHER_IS_BETTER,
         ];
         for name in scores {

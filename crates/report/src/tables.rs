@@ -4,7 +4,7 @@ use crate::bootstrap::Estimate;
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
-use crate::signs::Verdict;
+use crate::verdict::Verdict;
 use serde::Serialize;
 
 /// A formatted cell.
@@ -15,6 +15,10 @@ pub enum Cell {
     Text {
         /// The words.
         text: String,
+        /// More words, less prominent; may be empty.
+        note: String,
+        /// Rows that it stands for: 0 where the cell above stands for this row too.
+        rows: usize,
     },
     /// A number or a mean with its interval, right-aligned.
     Number {
@@ -56,7 +60,7 @@ pub fn all(findings: &Findings) -> Vec<Formatted> {
 }
 
 fn text(words: impl Into<String>) -> Cell {
-    Cell::Text { text: words.into() }
+    Cell::Text { text: words.into(), note: String::new(), rows: 1 }
 }
 
 fn number(value: impl Into<String>) -> Cell {
@@ -64,7 +68,9 @@ fn number(value: impl Into<String>) -> Cell {
 }
 
 fn split(formatted: String) -> Cell {
-    let (text, interval) = formatted.split_once(" [").map_or((formatted.clone(), String::new()), |(text, rest)| (text.to_string(), format!("[{rest}")));
+    let (text, interval) = formatted
+        .split_once(" [")
+        .map_or((formatted.clone(), String::new()), |(text, rest)| (text.to_string(), format!("[{rest}")));
     Cell::Number { text, interval, best: false }
 }
 
@@ -79,24 +85,40 @@ fn difference(estimate: Option<Estimate>, metric: Metric) -> Cell {
 fn signs(findings: &Findings) -> Formatted {
     let mut rows = Vec::new();
     for sign in &findings.signs {
-        let number_and = |first: bool| if first { text(format!("{}. {}", sign.number, sign.statement)) } else { text("") };
+        let statement = |at: usize| match at {
+            0 => Cell::Text {
+                text: format!("{}. {}", sign.number, sign.statement),
+                note: sign.note.into(),
+                rows: sign.evidence.len().max(1),
+            },
+            _ => Cell::Text { text: String::new(), note: String::new(), rows: 0 },
+        };
         if sign.evidence.is_empty() {
-            let mut row = vec![number_and(true), text(sign.note)];
-            row.extend([text(""), text(""), number("–"), Cell::Verdict { name: Verdict::NotTested.name(), text: Verdict::NotTested.words() }]);
-            rows.push(row);
+            let verdict = Cell::Verdict { name: Verdict::NotTested.name(), text: Verdict::NotTested.words() };
+            rows.push(vec![statement(0), text(""), text(""), text(""), number(""), verdict]);
         }
         for (at, found) in sign.evidence.iter().enumerate() {
             let subject = match (found.method.as_str(), labels::metric(found.metric.name())) {
                 ("", metric) => metric.to_string(),
                 (method, metric) => format!("{} · {metric}", labels::method(method)),
             };
-            let share = matches!(found.expected, crate::signs::Expected::AtLeast(_));
-            let estimate = found.estimate.map_or_else(|| number("–"), |e| match share {
-                true => number(format!("{} %", labels::number(100.0 * e.mean, 2))),
-                false => split(labels::difference(&e, found.metric)),
-            });
+            let share = matches!(found.expected, crate::verdict::Expected::AtLeast(_));
+            let estimate = found.estimate.map_or_else(
+                || number(""),
+                |e| match share {
+                    true => number(format!("{} %", labels::number(100.0 * e.mean, 2))),
+                    false => split(labels::difference(&e, found.metric)),
+                },
+            );
             let verdict = Cell::Verdict { name: found.verdict.name(), text: found.verdict.words() };
-            rows.push(vec![number_and(at == 0), text(&found.comparison), text(&found.backbone), text(subject), estimate, verdict]);
+            rows.push(vec![
+                statement(at),
+                text(&found.comparison),
+                text(&found.backbone),
+                text(subject),
+                estimate,
+                verdict,
+            ]);
         }
     }
     Formatted {
@@ -147,7 +169,12 @@ fn heads(findings: &Findings) -> Formatted {
     let mut rows = Vec::new();
     for backbone in &findings.backbones {
         for probe in findings.probes(backbone) {
-            let of = |metric| findings.summaries.mean(backbone, metric, backbone.main_method(), &probe).and_then(|found| found.estimate);
+            let of = |metric| {
+                findings
+                    .summaries
+                    .mean(backbone, metric, backbone.main_method(), &probe)
+                    .and_then(|found| found.estimate)
+            };
             let accuracy = findings.accuracy(backbone, &probe).copied();
             rows.push(vec![
                 text(&backbone.name),
@@ -175,8 +202,10 @@ fn compactness(findings: &Findings) -> Formatted {
     let mut rows = Vec::new();
     for (backbone, metric) in each(findings, &[Metric::Entropy, Metric::Gini]) {
         for method in &backbone.methods {
-            let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|found| found.estimate);
-            let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
+            let of =
+                |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|found| found.estimate);
+            let found =
+                findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
             let values = [of(&roles.ce), of(&roles.bce)];
             if values.iter().all(Option::is_none) {
                 continue;
@@ -190,7 +219,8 @@ fn compactness(findings: &Findings) -> Formatted {
     Formatted {
         name: "compactness",
         title: "Compactness of maps",
-        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact).".into(),
+        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact)."
+            .into(),
         columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
         rows,
     }
@@ -247,7 +277,10 @@ mod tests {
     #[test]
     fn rows_have_a_cell_for_each_column() {
         let tables = all(&crate::fake::findings());
-        assert_eq!(tables.iter().map(|table| table.name).collect::<Vec<_>>(), ["signs", "localisation", "probes", "compactness", "training"]);
+        assert_eq!(
+            tables.iter().map(|table| table.name).collect::<Vec<_>>(),
+            ["signs", "localisation", "probes", "compactness", "training"]
+        );
         for table in tables {
             assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "{}", table.name);
         }
