@@ -25,7 +25,7 @@ pub fn times(cotangents: Tensor<4>, activations: Tensor<4>) -> Tensor<4> {
 pub fn spread<const D: usize>(activations: features::tensor::Tensor<D>, rows: usize) -> features::tensor::Tensor<D> {
     let shape = activations.dims();
     let images = shape[0];
-    assert!(images > 0 && rows % images == 0, "{rows} cotangents for {images} images");
+    assert!(images > 0 && rows.is_multiple_of(images), "{rows} cotangents for {images} images");
     if images == rows {
         return activations;
     }

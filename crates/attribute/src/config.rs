@@ -147,7 +147,7 @@ pub fn select<'a>(key: &str, patterns: &[String], ids: &[&'a str], missing: Miss
         )));
     }
     let chosen = |id: &&str| patterns.is_empty() || patterns.iter().any(|pattern| names(pattern, id));
-    Ok(ids.iter().copied().filter(|id| chosen(&id)).collect())
+    Ok(ids.iter().copied().filter(|id| chosen(id)).collect())
 }
 
 /// What a pattern that names no probe means.

@@ -168,8 +168,8 @@ mod tests {
         };
         let item = of_scene(&image, false);
         assert_eq!(item.targets, [(0, 2), (1, 7)]);
-        assert_eq!(map_shape(&[item.clone()], ItemKind::Scene).unwrap(), [3, 2]);
-        assert_eq!(map_shape(&[item.clone()], ItemKind::Grid2).unwrap(), [1, 1]);
+        assert_eq!(map_shape(std::slice::from_ref(&item), ItemKind::Scene).unwrap(), [3, 2]);
+        assert_eq!(map_shape(std::slice::from_ref(&item), ItemKind::Grid2).unwrap(), [1, 1]);
         let wider = Item { picture: Rgb { width: 3, height: 3, data: vec![0; 27] }, ..item.clone() };
         assert_eq!(map_shape(&[item, wider], ItemKind::Scene).unwrap_err().exit_code(), 65);
         assert_eq!(side(&[&image]).unwrap_err().exit_code(), 65);

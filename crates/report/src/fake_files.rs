@@ -23,7 +23,10 @@ pub fn write(out: &Path) {
     }
 }
 
-fn artifact(path: &Path, tables: Vec<(&'static Table, &str, Vec<Vec<usize>>, Vec<Cells>)>) {
+/// Declaration, directory, tensor shapes and columns of a table to be written.
+type Filled<'a> = (&'static Table, &'a str, Vec<Vec<usize>>, Vec<Cells>);
+
+fn artifact(path: &Path, tables: Vec<Filled>) {
     let run = Run { shard: Shard::default(), force: true, argv: vec![] };
     let (mut specs, mut parts) = (vec![], vec![]);
     for (at, (table, dir, shapes, cells)) in tables.into_iter().enumerate() {

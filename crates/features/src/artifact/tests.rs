@@ -96,7 +96,7 @@ fn spec(out: &Path, config: i32) -> ArtifactSpec {
 fn begin(run: &Run, spec: ArtifactSpec) -> Option<Artifact> {
     match Artifact::begin(run, spec).unwrap() {
         Begin::UpToDate(_) => None,
-        Begin::Work(artifact) => Some(artifact),
+        Begin::Work(artifact) => Some(*artifact),
     }
 }
 

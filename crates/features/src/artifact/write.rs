@@ -56,7 +56,7 @@ pub enum Begin {
     /// Nothing: it is there, made from the same inputs with the same configuration.
     UpToDate(Manifest),
     /// Some parts, at least.
-    Work(Artifact),
+    Work(Box<Artifact>),
 }
 
 /// An artifact being made. Parts can be written from several threads.
@@ -109,7 +109,7 @@ impl Artifact {
                 }
             }
         }
-        Ok(Begin::Work(artifact))
+        Ok(Begin::Work(Box::new(artifact)))
     }
 
     /// Hash of all that determines this artifact, hexadecimal.
