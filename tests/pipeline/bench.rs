@@ -15,6 +15,7 @@ use features::{
 };
 
 #[path = "../parity/formula.rs"]
+#[allow(dead_code, reason = "only weights are needed here")]
 mod formula;
 
 /// The stages in order, as (program, what its artifact is called).

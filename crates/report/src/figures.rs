@@ -29,7 +29,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "localisation",
             "Where maps point, by method and probe",
             format!(
-                "Share of positive relevance in the right cell of a 3×3 grid. Same backbone, same grids: only the probe on top \
+                "Share of positive relevance in the right cell of a grid of images. Same backbone, same grids: only the probe on top \
                  differs. Dashed: a map that knows nothing. {intervals}"
             ),
             localisation(findings),

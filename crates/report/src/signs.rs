@@ -149,7 +149,7 @@ pub fn judge(data: &Data) -> Vec<Sign> {
         sign(
             10,
             "Accuracy hardly depends on the loss",
-            "The limit is the largest loss of accuracy that the paper reports for ViT probes.",
+            "At most 1.2 points, the largest loss of accuracy that the paper reports for ViT probes.",
             ten,
         ),
         sign(11, "No pre-training wins consistently", "Needs several pre-trainings of similar accuracy.", vec![]),
