@@ -23,7 +23,7 @@ Example:
 
 /// Run images through a frozen backbone once and keep its features for all probes
 ///
-/// Reads the section [features] of the experiment file: images and backbone (paths from the current directory),
+/// Reads the `[features]` section of the experiment file: images and backbone (paths from the current directory),
 /// splits (default train, validation, test), batch (64), keep_bits (10).
 /// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.
 #[derive(Debug, Parser)]

@@ -1,6 +1,6 @@
 //! Supervised training of the small backbones that ship with the project: the paper's step 1.
 //!
-//! A training network is the ordinary [`Network`] whose [`Layer::Scale`] layers hold the norms' γ and β; the
+//! A training network is the ordinary `Network` whose `Layer::Scale` layers hold the norms' γ and β; the
 //! forward pass here puts batch statistics in front of them. Evaluation goes through the same file format and
 //! the same lowering as everyone else's, so what was measured is what is shipped.
 

@@ -34,7 +34,7 @@ pub struct StageArgs {
     /// Where to compute: cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
-    /// Seed of all random choices [default: seed of [experiment], else 0]
+    /// Seed of all random choices [default: the seed in section `experiment`, else 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Make only share I of N of the parts (I from 0); whoever finishes last without it completes the artifact
