@@ -115,7 +115,13 @@ impl Composite {
             },
             // Heads of B-cos layers on a conventional backbone: see `BcosRule`.
             (Self::EpsilonGammaBox { .. }, Kind::BcosConv) => Rule::Epsilon { epsilon: STABILISER },
-            (Self::EpsilonGammaBox { .. }, Kind::Scale | Kind::Relu | Kind::Offset) => Rule::Pass,
+            (Self::EpsilonGammaBox { .. }, Kind::Scale | Kind::Relu) => Rule::Pass,
+            // The logit offset is a bias and keeps its share. Passing all of it on, as the reference does, turns the
+            // whole map round wherever the offset alone makes the logit negative.
+            (Self::EpsilonGammaBox { sum, .. }, Kind::Offset) => match sum {
+                ResidualSum::Proportional => Rule::Proportional,
+                ResidualSum::Duplicate => Rule::Pass,
+            },
             // A maximum has no linear part: relevance goes where the gradient goes.
             (Self::EpsilonGammaBox { .. }, Kind::MaxPool) => Rule::Gradient,
             (Self::EpsilonGammaBox { .. }, Kind::AvgPool | Kind::GlobalAvgPool) => Rule::Proportional,

@@ -130,6 +130,7 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
         (Layer::MaxPool(pool), Rule::Gradient) => Bound::MaxPool(*pool),
         (Layer::AvgPool(pool), Rule::Gradient) => Bound::AvgPool(*pool),
         (Layer::AvgPool(pool), Rule::Proportional) => Bound::AvgPoolShare(*pool),
+        (Layer::Offset(_), Rule::Proportional) => Bound::OffsetShare,
         (Layer::GlobalAvgPool, Rule::Gradient) => Bound::GlobalAverage,
         (Layer::GlobalAvgPool, Rule::Proportional) => Bound::GlobalAverageShare,
         (_, rule) => return Err(no_rule(composite, kind, &rule)),

@@ -70,6 +70,7 @@ pub(crate) enum Bound {
     AvgPoolShare(Pool),
     GlobalAverage,
     GlobalAverageShare,
+    OffsetShare,
     Gamma(Box<GammaRule>),
     Epsilon(LinearMap, f32),
     Box(Box<BoxRule>),
@@ -94,6 +95,8 @@ impl Bound {
             Self::AvgPoolShare(pool) => share(seen, given, |r| average_transpose(pool, r, size)),
             Self::GlobalAverage => global_average_transpose(given, size),
             Self::GlobalAverageShare => share(seen, given, |r| global_average_transpose(r, size)),
+            // METHOD: R * z / stab(z + b): the constant b absorbs the rest.
+            Self::OffsetShare => share(seen, given, |ratio| ratio),
             Self::Gamma(rule) => rule.pull_back(seen, given),
             // METHOD: LRP-epsilon: R_i = x_i * sum_o w_oi R_o / stab(z_o), the bias inside z.
             Self::Epsilon(map, epsilon) => {

@@ -173,3 +173,28 @@ fn heads_and_folds_have_the_rules_of_the_reference() {
     let error = Plan::bind(&draw.conventional(), &wrong, Entry::Pixels).unwrap_err();
     assert_eq!(error.exit_code(), 65);
 }
+
+#[test]
+fn an_offset_that_makes_the_logit_negative_does_not_turn_the_map_round() {
+    let mut draw = Draw::new("offset", 0.0);
+    let input = draw.pixels([1, 3, 4, 4]);
+    let conv = draw.conv([3, 4], 1, 1);
+    let head = |offset: f32| Network::new(vec![conv.clone(), Layer::GlobalAvgPool, Layer::Offset(offset)]);
+    let relevance = |offset: f32, sum: ResidualSum| {
+        let composite = Composite::EpsilonGammaBox { low: vec![0.0; 3], high: vec![1.0; 3], sum };
+        let (logits, tape) = Tape::record(&head(offset), input.clone());
+        let plan = Plan::bind(&head(offset), &composite, Entry::Features).unwrap();
+        let logit = to_vec(logits.clone())[0];
+        let start = from_vec(vec![1.0, 0.0, 0.0, 0.0], [1, 4, 1, 1], &cpu()) * logits;
+        (logit, to_vec(tape.pull_back(&plan, start)))
+    };
+    let (plain, expected) = relevance(0.0, ResidualSum::Proportional);
+    let offset = -2.0 * plain;
+    let (shifted, shared) = relevance(offset, ResidualSum::Proportional);
+    assert!(plain * shifted < 0.0, "{plain} and {shifted} have opposite signs");
+    let (_, passed) = relevance(offset, ResidualSum::Duplicate);
+    for ((expected, shared), passed) in expected.iter().zip(shared).zip(passed) {
+        assert!((expected - shared).abs() < 1e-4 * (1.0 + expected.abs()), "{shared} is not {expected}");
+        assert!((expected + passed).abs() < 1e-3 * (1.0 + expected.abs()), "{passed} is not minus {expected}");
+    }
+}
