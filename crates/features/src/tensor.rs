@@ -11,6 +11,9 @@ pub type Tensor<const D: usize, K = Float> = burn::tensor::Tensor<burn::Dispatch
 /// A compute device; get it from `Stage::device`, never from `Device::default()`, which would prefer a GPU.
 pub type Device = burn::DispatchDevice;
 
+/// What `backward` returns: the gradient of every tracked leaf.
+pub type Gradients = <burn::Dispatch as burn::tensor::backend::AutodiffBackend>::Gradients;
+
 /// The CPU device, for tests and for work that must not touch an accelerator.
 pub fn cpu() -> Device {
     Device::Flex(burn::backend::flex::FlexDevice)

@@ -1,11 +1,7 @@
 //! AdamW on flat leaves, written out so that its state is two plain vectors a leaf and resumes to the bit.
 
-use burn::tensor::backend::AutodiffBackend;
-
 use super::leaves::Leaves;
-use crate::tensor::Tensor;
-
-type Gradients = <burn::Dispatch as AutodiffBackend>::Gradients;
+use crate::tensor::{Gradients, Tensor};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
