@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
@@ -32,12 +33,34 @@ pub struct Bench {
 pub fn complete() -> &'static Bench {
     static COMPLETE: OnceLock<Bench> = OnceLock::new();
     COMPLETE.get_or_init(|| {
-        // A static is never dropped, so this one has a name of its own and the next run removes it.
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipeline-complete");
-        let _ = std::fs::remove_dir_all(&root);
-        std::fs::create_dir_all(&root).expect("a directory can be made");
+        let root = own_directory();
         Bench::run_in(Bench { root, _guard: None })
     })
+}
+
+/// A directory of this process alone. A static is never dropped, so its process holds a lock that ends with it, and
+/// whoever comes later removes what nobody holds: two test runs at once must not take each other's files away.
+fn own_directory() -> PathBuf {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in std::fs::read_dir(parent).expect("cargo made it").flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("complete-") && name.ends_with(".lock") {
+            let free = File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok());
+            if free {
+                let _ = std::fs::remove_dir_all(path.with_extension("d"));
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+    }
+    let lock = parent.join(format!("complete-{}.lock", std::process::id()));
+    let held = File::create(&lock).expect("a lock file can be made");
+    held.lock().expect("a lock file can be locked");
+    std::mem::forget(held);
+    let root = lock.with_extension("d");
+    let _ = std::fs::remove_dir_all(&root);
+    std::fs::create_dir_all(&root).expect("a directory can be made");
+    root
 }
 
 impl Bench {

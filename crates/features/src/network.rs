@@ -4,11 +4,13 @@
 //! forward pass. A sum of branches is a layer, so residual connections are plain data and no graph is needed.
 
 mod bcos;
+mod broadcast;
 mod conv;
 mod pool;
 mod scale;
 
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
+pub use broadcast::{plus_channels, times_channels, times_positions};
 pub use conv::Conv;
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};

@@ -4,6 +4,7 @@
 
 use burn::tensor::{module::avg_pool2d, module::conv2d, ops::ConvOptions};
 
+use super::broadcast::times_positions;
 use crate::tensor::Tensor;
 
 /// Added under the root of the patch norm, as in the `bcos` package.
@@ -51,7 +52,7 @@ impl BcosConv {
     /// The factor between response and output, of the response's shape.
     // METHOD: B-cos, eq. (3): s = |cos(x, w)|^(B-1). The package adds 1e-6 to the cosine only where B is not 2.
     pub fn scale(&self, response: Tensor<4>, patch_norm: Tensor<4>) -> Tensor<4> {
-        let cosine = response.abs() / patch_norm;
+        let cosine = times_positions(response.abs(), patch_norm.recip());
         if self.b == 2.0 { cosine } else { cosine.add_scalar(1e-6).powf_scalar(self.b - 1.0) }
     }
 

@@ -1,5 +1,6 @@
 //! BatchNorm in evaluation is one factor and one shift a channel; so is any other channel-wise affine step.
 
+use super::broadcast::{plus_channels, times_channels};
 use crate::tensor::Tensor;
 
 /// Added to the variance under the root, as in torch.
@@ -30,9 +31,9 @@ impl ChannelScale {
 
     /// `[n, channels, rows, columns]`, same shape out.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let scaled = input * per_channel(&self.scale);
+        let scaled = times_channels(input, &self.scale);
         match &self.shift {
-            Some(shift) => scaled + per_channel(shift),
+            Some(shift) => plus_channels(scaled, shift),
             None => scaled,
         }
     }

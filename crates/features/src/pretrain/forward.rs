@@ -1,7 +1,7 @@
 //! The forward pass of training: as [`Network::forward`], with batch statistics in every norm.
 
 use crate::{
-    network::{ChannelScale, Layer, Network, per_channel, sum},
+    network::{ChannelScale, Layer, NORM_EPSILON, Network, plus_channels, sum, times_channels},
     tensor::Tensor,
 };
 
@@ -32,16 +32,17 @@ fn normalise(affine: &ChannelScale, input: Tensor<4>, statistics: &mut Vec<Batch
     let per_map = 1.0 / count as f32;
     let channel_sum = |t: Tensor<4>| t.sum_dim(3).sum_dim(2).sum_dim(0) * per_map;
     let mean = channel_sum(input.clone());
-    let centred = input.clone() - mean.clone();
+    let centred = plus_channels(input.clone(), &mean.clone().neg().reshape([channels]));
     let variance = channel_sum(centred.clone().powi_scalar(2));
     statistics.push(BatchStatistics {
         mean: mean.inner().reshape([channels]),
         variance: variance.clone().inner().reshape([channels]),
         count,
     });
-    let factor = per_channel(&affine.scale) / variance.add_scalar(crate::network::NORM_EPSILON).sqrt();
+    let deviation = variance.reshape([channels]).add_scalar(NORM_EPSILON).sqrt();
+    let factor = affine.scale.clone() / deviation;
     match &affine.shift {
-        Some(shift) => centred * factor + per_channel(shift),
-        None => input * factor,
+        Some(shift) => plus_channels(times_channels(centred, &factor), shift),
+        None => times_channels(input, &factor),
     }
 }

@@ -1,0 +1,53 @@
+//! One value a channel or a position, applied to a whole batch of maps.
+//!
+//! Written as matrices with one row a map, because the CPU backend has fast paths for a row-wise scalar and for a
+//! shared row, and walks any other broadcast element by element.
+
+use crate::tensor::Tensor;
+
+/// `input * values`, for `[n, c, h, w]` and `[c]`.
+pub fn times_channels(input: Tensor<4>, values: &Tensor<1>) -> Tensor<4> {
+    by_row(input, values, |maps, rows| maps * rows)
+}
+
+/// `input + values`, for `[n, c, h, w]` and `[c]`.
+pub fn plus_channels(input: Tensor<4>, values: &Tensor<1>) -> Tensor<4> {
+    by_row(input, values, |maps, rows| maps + rows)
+}
+
+/// `input * values`, for `[n, c, h, w]` and `[n, 1, h, w]`.
+pub fn times_positions(input: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
+    let shape @ [n, channels, height, width] = input.dims();
+    if n == 1 {
+        let values = values.reshape([1, height * width]);
+        return (input.reshape([channels, height * width]) * values).reshape(shape);
+    }
+    input * values.repeat_dim(1, channels)
+}
+
+fn by_row(input: Tensor<4>, values: &Tensor<1>, apply: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Tensor<4> {
+    let shape @ [n, channels, height, width] = input.dims();
+    let rows = values.clone().reshape([1, channels]).repeat_dim(0, n).reshape([n * channels, 1]);
+    apply(input.reshape([n * channels, height * width]), rows).reshape(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{cpu, from_vec, to_vec};
+
+    #[test]
+    fn values_meet_their_channel_and_their_position() {
+        let values = |count: usize| -> Vec<f32> { (0..count).map(|i| i as f32 + 1.0).collect() };
+        for n in [1, 3] {
+            let input = from_vec(values(n * 12), [n, 2, 2, 3], &cpu());
+            let channels = from_vec(vec![2.0, 5.0], [2], &cpu());
+            let positions = from_vec(values(n * 6), [n, 1, 2, 3], &cpu());
+            let wide = channels.clone().reshape([1, 2, 1, 1]);
+            let same = |a: Tensor<4>, b: Tensor<4>| assert_eq!(to_vec(a), to_vec(b));
+            same(times_channels(input.clone(), &channels), input.clone() * wide.clone());
+            same(plus_channels(input.clone(), &channels), input.clone() + wide);
+            same(times_positions(input.clone(), positions.clone()), input * positions);
+        }
+    }
+}
