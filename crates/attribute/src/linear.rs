@@ -2,12 +2,8 @@
 //!
 //! A transpose is a transposed convolution, so no weight gradient is ever computed and no autodiff graph is kept.
 
-use burn::tensor::{
-    module::{conv_transpose2d, conv2d},
-    ops::{ConvOptions, ConvTransposeOptions},
-};
 use features::{
-    network::{BcosConv, ChannelScale, Conv, Pool},
+    network::{BcosConv, ChannelScale, Conv, Geometry, Pool, convolve, convolve_transposed},
     tensor::Tensor,
 };
 
@@ -70,36 +66,16 @@ impl LinearMap {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn apply(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(input, self.weight.clone(), self.bias.clone(), ConvOptions::new(self.stride, self.padding, [1, 1], 1))
-    }
-
-    /// The transpose at stride 1, which is itself a convolution, by the weights turned half round with inputs and
-    /// outputs exchanged. On the CPU this takes well under the time of a transposed convolution, which scatters.
-    fn correlate(&self, relevance: Tensor<4>) -> Tensor<4> {
-        let [_, _, kernel_rows, kernel_columns] = self.weight.dims();
-        let turned = self.weight.clone().swap_dims(0, 1).flip([2, 3]);
-        let padding = [kernel_rows - 1 - self.padding[0], kernel_columns - 1 - self.padding[1]];
-        conv2d(relevance, turned, None, ConvOptions::new([1, 1], padding, [1, 1], 1))
+        convolve(input, &self.weight, self.bias.as_ref(), self.geometry())
     }
 
     /// `Wᵀ r`: `[m, out, rows', columns']` to `[m, in, rows, columns]`; `size` is `[rows, columns]`.
     pub fn transpose(&self, relevance: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        let [_, _, kernel_rows, kernel_columns] = self.weight.dims();
-        if self.stride == [1, 1] && self.padding[0] < kernel_rows && self.padding[1] < kernel_columns {
-            return self.correlate(relevance);
-        }
-        let [_, _, rows, columns] = relevance.dims();
-        // Rows and columns that the stride skipped at the far end get their zeros from here.
-        let rest = |axis: usize, kernel: usize, positions: usize| {
-            size[axis] + 2 * self.padding[axis] - kernel - (positions - 1) * self.stride[axis]
-        };
-        let padding_out = [rest(0, kernel_rows, rows), rest(1, kernel_columns, columns)];
-        conv_transpose2d(
-            relevance,
-            self.weight.clone(),
-            None,
-            ConvTransposeOptions::new(self.stride, self.padding, padding_out, [1, 1], 1),
-        )
+        convolve_transposed(relevance, &self.weight, self.geometry(), size)
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry { stride: self.stride, padding: self.padding }
     }
 }
 

@@ -6,12 +6,14 @@
 mod bcos;
 mod broadcast;
 mod conv;
+mod convolution;
 mod pool;
 mod scale;
 
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, times_channels, times_positions};
 pub use conv::Conv;
+pub use convolution::{Geometry, convolve, convolve_transposed};
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 

@@ -2,9 +2,10 @@
 //!
 //! Source: Böhle, Fritz, Schiele, "B-cos Networks", CVPR 2022, in the form of the `bcos` package (version 2).
 
-use burn::tensor::{module::avg_pool2d, module::conv2d, ops::ConvOptions};
+use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
+use super::convolution::{Geometry, convolve};
 use crate::tensor::Tensor;
 
 /// Added under the root of the patch norm, as in the `bcos` package.
@@ -34,7 +35,7 @@ impl BcosConv {
 
     /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.
     pub fn response(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(input, self.unit_weight(), None, ConvOptions::new(self.stride, self.padding, [1, 1], 1))
+        convolve(input, &self.unit_weight(), None, Geometry { stride: self.stride, padding: self.padding })
     }
 
     /// The norm of the patch under each output position: `[n, 1, rows', columns']`.

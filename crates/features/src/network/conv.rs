@@ -1,7 +1,6 @@
 //! Convolution as plain data: what a checkpoint stores, plus stride and padding.
 
-use burn::tensor::{module::conv2d, ops::ConvOptions};
-
+use super::convolution::{Geometry, convolve};
 use crate::tensor::Tensor;
 
 /// A 2-D convolution with dilation 1 and one group.
@@ -25,6 +24,7 @@ impl Conv {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(input, self.weight.clone(), self.bias.clone(), ConvOptions::new(self.stride, self.padding, [1, 1], 1))
+        let geometry = Geometry { stride: self.stride, padding: self.padding };
+        convolve(input, &self.weight, self.bias.as_ref(), geometry)
     }
 }

@@ -1,0 +1,307 @@
+//! Convolution on the CPU: one matrix product a kernel position, on a view of the map that is moved by that position.
+//!
+//! With rows padded to one width, moving the kernel by one position moves the whole map by one offset, so the map
+//! never has to be unrolled. Strides are taken apart first: every `stride`-th row and column form a plane of their own,
+//! and within a plane the kernel moves by one.
+
+use rayon::prelude::*;
+
+use super::{
+    Geometry,
+    product::{Onto, Rows, product},
+};
+use crate::tensor::{Tensor, from_vec, to_vec};
+
+/// Columns of a product at a time: its destination then stays in the second-level cache.
+const TILE: usize = 512;
+/// Output channels that are worth a thread of their own.
+const LEAST_CHANNELS: usize = 32;
+
+/// As [`super::convolve`].
+// METHOD: y[o, i, j] = sum_{c, a, b} W[o, c, a, b] x[c, i s + a - p, j s + b - p]; with a = s q + r, position (a, b) reads
+// plane (r, r') at the offset (q, q').
+pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>, geometry: Geometry) -> Tensor<4> {
+    let Geometry { stride, padding } = geometry;
+    let device = input.device();
+    let [images, channels, height, width] = input.dims();
+    let [outputs, _, kernel_rows, kernel_columns] = weight.dims();
+    let out = |axis: usize, size: usize, kernel: usize| (size + 2 * padding[axis] - kernel) / stride[axis] + 1;
+    let (rows, columns) = (out(0, height, kernel_rows), out(1, width, kernel_columns));
+    let plane = Plane {
+        rows: rows + (kernel_rows - 1) / stride[0],
+        columns: columns + (kernel_columns - 1) / stride[1],
+        channels,
+    };
+    let phases = [stride[0].min(kernel_rows), stride[1].min(kernel_columns)];
+    let kernel = Kernel::new(weight, Side::Output);
+    let taps: Vec<Tap> = positions(kernel_rows, kernel_columns)
+        .map(|[a, b]| Tap {
+            matrix: a * kernel_columns + b,
+            offset: (a % stride[0] * phases[1] + b % stride[1]) * plane.len()
+                + a / stride[0] * plane.columns
+                + b / stride[1],
+        })
+        .collect();
+    let values = to_vec(input);
+    let bias = bias.map(|bias| to_vec(bias.clone()));
+    // A map that is one plane without a border is read where it is.
+    let direct = phases == [1, 1] && stride == [1, 1] && padding == [0, 0];
+    let result = by_image(images, outputs, rows * columns, |image, made, first| {
+        let map = &values[image * channels * height * width..][..channels * height * width];
+        let planes = (!direct).then(|| {
+            let mut planes = vec![0.0; phases[0] * phases[1] * plane.len()];
+            for (phase, values) in planes.chunks_exact_mut(plane.len()).enumerate() {
+                let start = [0, 1].map(|axis| {
+                    let phase = if axis == 0 { phase / phases[1] } else { phase % phases[1] };
+                    phase as isize - padding[axis] as isize
+                });
+                plane.gather(values, map, [height, width], start, stride);
+            }
+            planes
+        });
+        let source = planes.as_deref().unwrap_or(map);
+        let cover = Cover { taps: &taps, rows, columns, plane };
+        cover.run(&kernel, first, made.len() / (rows * columns), source, |channel, row, column, run| {
+            let to = &mut made[(channel * rows + row) * columns + column..][..run.len()];
+            match &bias {
+                Some(bias) => to.iter_mut().zip(run).for_each(|(to, value)| *to = value + bias[first + channel]),
+                None => to.copy_from_slice(run),
+            }
+        });
+    });
+    from_vec(result, [images, outputs, rows, columns], &device)
+}
+
+/// As [`super::convolve_transposed`].
+// METHOD: x[c, u] = sum over kernel positions a with u + p = i s + a of W[o, c, a]ᵀ y[o, i]. The positions a with
+// the same remainder r serve the same u: those with (u + p) mod s = r, which again form a plane.
+pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Tensor<4> {
+    let Geometry { stride, padding } = geometry;
+    let device = given.device();
+    let [images, channels, height, width] = given.dims();
+    let [_, inputs, kernel_rows, kernel_columns] = weight.dims();
+    let kernel_size = [kernel_rows, kernel_columns];
+    let reach = [0, 1].map(|axis| (kernel_size[axis] - 1) / stride[axis]);
+    // Planes are counted from the padded map's first row, so the last one any phase writes is this.
+    let last = [0, 1].map(|axis| (size[axis] - 1 + padding[axis]) / stride[axis]);
+    let plane = Plane { rows: last[0] + 1 + reach[0], columns: last[1] + 1 + reach[1], channels };
+    let phases: Vec<Phase> = positions(stride[0].min(kernel_rows), stride[1].min(kernel_columns))
+        .map(|phase| Phase::new(phase, kernel_size, reach, geometry, size, &plane))
+        .collect();
+    let kernel = Kernel::new(weight, Side::Input);
+    let values = to_vec(given);
+    let direct = reach == [0, 0] && [plane.rows, plane.columns] == [height, width];
+    let area = size[0] * size[1];
+    let result = by_image(images, inputs, area, |image, made, first| {
+        let map = &values[image * channels * height * width..][..channels * height * width];
+        let padded = (!direct).then(|| {
+            let mut padded = vec![0.0; plane.len()];
+            plane.gather(&mut padded, map, [height, width], reach.map(|reach| -(reach as isize)), [1, 1]);
+            padded
+        });
+        let source = padded.as_deref().unwrap_or(map);
+        for phase in &phases {
+            let [rows, columns] = phase.count;
+            let cover = Cover { taps: &phase.taps, rows, columns, plane };
+            cover.run(&kernel, first, made.len() / area, source, |channel, row, column, run| {
+                let at =
+                    channel * area + (row * stride[0] + phase.start[0]) * size[1] + column * stride[1] + phase.start[1];
+                if stride[1] == 1 {
+                    made[at..at + run.len()].copy_from_slice(run);
+                } else {
+                    made[at..].iter_mut().step_by(stride[1]).zip(run).for_each(|(to, value)| *to = *value);
+                }
+            });
+        }
+    });
+    from_vec(result, [images, inputs, size[0], size[1]], &device)
+}
+
+/// Every (row, column) of a kernel or of its phases.
+fn positions(rows: usize, columns: usize) -> impl Iterator<Item = [usize; 2]> {
+    (0..rows).flat_map(move |row| (0..columns).map(move |column| [row, column]))
+}
+
+/// Fills `[images, channels, area]` by `make(image, its channels from `first` on, first)`, on all threads: an image
+/// each, and where there are fewer images than threads, some channels of an image each.
+fn by_image(images: usize, channels: usize, area: usize, make: impl Fn(usize, &mut [f32], usize) + Sync) -> Vec<f32> {
+    let threads = rayon::current_num_threads().div_ceil(images.max(1));
+    let block = channels.div_ceil(threads).max(LEAST_CHANNELS).min(channels);
+    let blocks = channels.div_ceil(block);
+    let mut values = vec![0.0; images * channels * area];
+    let image_blocks = values.chunks_exact_mut(channels * area).flat_map(|image| image.chunks_mut(block * area));
+    let jobs: Vec<(usize, &mut [f32])> = image_blocks.enumerate().collect();
+    jobs.into_par_iter().for_each(|(job, made)| make(job / blocks, made, job % blocks * block));
+    values
+}
+
+/// Rows of a map with a border, one channel after the other.
+#[derive(Debug, Clone, Copy)]
+struct Plane {
+    rows: usize,
+    columns: usize,
+    channels: usize,
+}
+
+impl Plane {
+    fn len(&self) -> usize {
+        self.rows * self.columns * self.channels
+    }
+
+    /// Copies every `stride`-th row and column of `map` from `start` on; what lies outside the map stays zero.
+    fn gather(&self, to: &mut [f32], map: &[f32], size: [usize; 2], start: [isize; 2], stride: [usize; 2]) {
+        let inside = |axis: usize, count: usize| {
+            let (start, stride) = (start[axis], stride[axis] as isize);
+            let first = if start < 0 { (-start + stride - 1) / stride } else { 0 };
+            let end = (size[axis] as isize - start + stride - 1).div_euclid(stride).clamp(first, count as isize);
+            first as usize..end.max(first) as usize
+        };
+        let (rows, columns) = (inside(0, self.rows), inside(1, self.columns));
+        if columns.is_empty() {
+            return;
+        }
+        let at = |axis: usize, index: usize| (start[axis] + (index * stride[axis]) as isize) as usize;
+        for channel in 0..self.channels {
+            for row in rows.clone() {
+                let from = &map[(channel * size[0] + at(0, row)) * size[1] + at(1, columns.start)..];
+                let to = &mut to[(channel * self.rows + row) * self.columns..][columns.clone()];
+                if stride[1] == 1 {
+                    to.copy_from_slice(&from[..to.len()]);
+                } else {
+                    to.iter_mut().zip(from.iter().step_by(stride[1])).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+/// Which side of the weights is the product's destination.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Output,
+    Input,
+}
+
+/// The weights as one matrix a kernel position, destination by source channels.
+struct Kernel {
+    values: Vec<f32>,
+    to: usize,
+    from: usize,
+}
+
+impl Kernel {
+    fn new(weight: &Tensor<4>, side: Side) -> Self {
+        let [outputs, inputs, rows, columns] = weight.dims();
+        let positions = rows * columns;
+        let weights = to_vec(weight.clone());
+        let (to, from) = match side {
+            Side::Output => (outputs, inputs),
+            Side::Input => (inputs, outputs),
+        };
+        let mut values = Vec::with_capacity(weights.len());
+        for position in 0..positions {
+            for target in 0..to {
+                values.extend((0..from).map(|source| {
+                    let (output, input) = match side {
+                        Side::Output => (target, source),
+                        Side::Input => (source, target),
+                    };
+                    weights[(output * inputs + input) * positions + position]
+                }));
+            }
+        }
+        Self { values, to, from }
+    }
+}
+
+/// A kernel position: its matrix, and by how much it moves the source.
+#[derive(Debug, Clone, Copy)]
+struct Tap {
+    matrix: usize,
+    offset: usize,
+}
+
+/// One remainder of the transpose's positions: what it reads and where it writes.
+struct Phase {
+    taps: Vec<Tap>,
+    /// First row and column it writes.
+    start: [usize; 2],
+    /// How many rows and columns it writes.
+    count: [usize; 2],
+}
+
+impl Phase {
+    fn new(
+        phase: [usize; 2],
+        kernel: [usize; 2],
+        reach: [usize; 2],
+        geometry: Geometry,
+        size: [usize; 2],
+        plane: &Plane,
+    ) -> Self {
+        let Geometry { stride, padding } = geometry;
+        // The first index in the plane whose place in the map is not in the border.
+        let first = [0, 1].map(|axis| padding[axis].saturating_sub(phase[axis]).div_ceil(stride[axis]));
+        let start = [0, 1].map(|axis| first[axis] * stride[axis] + phase[axis] - padding[axis]);
+        let count = [0, 1].map(|axis| size[axis].saturating_sub(start[axis]).div_ceil(stride[axis]));
+        let steps = [0, 1].map(|axis| (kernel[axis] - phase[axis]).div_ceil(stride[axis]));
+        let taps = positions(steps[0], steps[1])
+            .map(|[q, r]| Tap {
+                matrix: (phase[0] + q * stride[0]) * kernel[1] + phase[1] + r * stride[1],
+                offset: (first[0] + reach[0] - q) * plane.columns + first[1] + reach[1] - r,
+            })
+            .collect();
+        Self { taps, start, count }
+    }
+}
+
+/// The sum of all taps over `rows` by `columns` positions of a plane.
+struct Cover<'a> {
+    taps: &'a [Tap],
+    rows: usize,
+    columns: usize,
+    plane: Plane,
+}
+
+impl Cover<'_> {
+    /// Computes `channels` destination channels from `first` on, and hands each row's piece to
+    /// `put(channel, row, first column, values)`.
+    fn run(
+        &self,
+        kernel: &Kernel,
+        first: usize,
+        channels: usize,
+        source: &[f32],
+        mut put: impl FnMut(usize, usize, usize, &[f32]),
+    ) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        let width = self.plane.columns;
+        let area = self.plane.rows * width;
+        let length = (self.rows - 1) * width + self.columns;
+        let mut sums = vec![0.0; channels * TILE.min(length)];
+        for start in (0..length).step_by(TILE) {
+            let count = TILE.min(length - start);
+            for (index, tap) in self.taps.iter().enumerate() {
+                let left = Rows {
+                    values: &kernel.values[(tap.matrix * kernel.to + first) * kernel.from..],
+                    stride: kernel.from,
+                };
+                let right = Rows { values: &source[tap.offset + start..], stride: area };
+                let onto = if index == 0 { Onto::Nothing } else { Onto::Sum };
+                product([channels, kernel.from, count], left, right, &mut sums, count, onto);
+            }
+            for row in start / width..=(start + count - 1) / width {
+                let columns = (row * width).max(start)..(row * width + self.columns).min(start + count);
+                if columns.is_empty() {
+                    continue;
+                }
+                for channel in 0..channels {
+                    let run = &sums[channel * count..][columns.start - start..columns.end - start];
+                    put(channel, row, columns.start - row * width, run);
+                }
+            }
+        }
+    }
+}
