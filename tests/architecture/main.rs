@@ -91,6 +91,17 @@ fn one_file_names_the_backend() {
 }
 
 #[test]
+fn one_function_is_unsafe() {
+    forbid(
+        "pointers are handed to gemm in one place, which checks the bounds",
+        rust_files().filter(|f| {
+            f.path.starts_with("crates/") && f.path != "crates/features/src/network/convolution/product.rs"
+        }),
+        |_, line| line.contains("unsafe_code") || line.contains("unsafe {") || line.contains("unsafe fn"),
+    );
+}
+
+#[test]
 fn column_names_are_spelled_in_table_files_only() {
     // One-word names are also ordinary words; two words joined by an underscore are not. `pretrain` writes no table, its
     // description of a backbone is TOML and may use the same words.

@@ -1,5 +1,13 @@
 //! What a program says and returns when something is wrong, and that older results stay whole.
 
+use std::{fs::File, path::Path};
+
+use attribute::table::{MAPS, MapRows};
+use features::{
+    artifact::{Artifact, ArtifactSpec, Begin, Box2, Cells, Input, Run, Table, TableSpec, Version},
+    table::{IMAGES, ImageRows},
+};
+
 use crate::bench::{Bench, assert_same, complete};
 
 /// Runs evaluate again on damaged maps: it must end with `code`, name `parts`, and leave its old result as it was.
@@ -26,6 +34,64 @@ fn a_lost_part_is_bad_data_or_missing() {
     std::fs::remove_file(part).expect("a part can be removed");
     let output = bench.run(&["evaluate", "--config", "tiny.toml", "--force"]);
     assert!(matches!(output.status.code(), Some(65 | 66)), "{output:?}");
+}
+
+/// Makes a whole artifact of one part out of these rows, manifest and all.
+fn artifact(path: &Path, table: &'static Table, shapes: Vec<Vec<usize>>, rows: Vec<Cells>) {
+    let dir = path.file_name().expect("an artifact has a name").to_string_lossy().into_owned();
+    let spec = ArtifactSpec {
+        stage: "a test",
+        path: path.to_owned(),
+        algorithm: 1,
+        config: serde_json::json!({}),
+        inputs: vec![Input::bytes("test", dir.as_bytes())],
+        tables: vec![TableSpec { table, dir, shapes, meta: [].into() }],
+        parts: 1,
+    };
+    match Artifact::begin(&Run::default(), spec).expect("the artifact can be begun") {
+        Begin::Work(artifact) => {
+            artifact.write_part(0, vec![(0, rows)]).expect("a part can be written");
+            artifact.finish().expect("the artifact can be finished");
+        }
+        Begin::UpToDate(_) => panic!("{} is no new artifact", path.display()),
+    }
+}
+
+#[test]
+fn a_corrupt_image_is_named_and_older_features_stay() {
+    let bench = complete().copy();
+    let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
+    bytes.extend([0; 40]);
+    let rows = ImageRows {
+        image_id: vec![0],
+        image_key: vec!["train/00000".into()],
+        split: vec!["train".into()],
+        label: vec![Some(0)],
+        width: vec![64],
+        height: vec![64],
+        bytes: vec![bytes],
+        boxes: vec![vec![Box2 { class: 0, xmin: 1, ymin: 1, xmax: 9, ymax: 9 }]],
+    };
+    artifact(&bench.path("out/shapes/images"), &IMAGES, vec![], rows.cells());
+    let before = bench.results();
+    bench.fails(&["features", "--config", "tiny.toml"], 65, &["train/00000", "PNG"]);
+    assert_same(&before, &bench.results());
+}
+
+#[test]
+fn a_table_of_another_version_is_refused_with_the_stage_to_run() {
+    static NEXT: Table = Table { version: Version::new(MAPS.version.major + 1, 0), ..MAPS };
+    let bench = complete().copy();
+    artifact(&bench.path("out/tiny/attribute"), &NEXT, vec![vec![2, 2]], MapRows::default().cells());
+    check_evaluate(&bench, 65, &["attribute", "2.0", "1."]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_said() {
+    let bench = complete().copy();
+    // A file where a directory is needed: not even root can write there.
+    File::create(bench.path("blocked")).expect("a file can be made");
+    bench.fails(&["features", "shapes", "--config", "shapes.toml", "--out", "blocked/here"], 73, &["blocked"]);
 }
 
 #[test]

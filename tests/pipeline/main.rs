@@ -3,6 +3,7 @@
 
 mod bench;
 mod damage;
+mod kill;
 mod readers;
 
 use std::{path::PathBuf, time::SystemTime};
@@ -48,30 +49,6 @@ fn forcing_makes_the_same_again() {
     assert_same(&complete().results(), &bench.results());
 }
 
-#[test]
-fn a_killed_attribution_goes_on_and_ends_the_same() {
-    let bench = complete().copy();
-    let marker = bench.path("out/tiny/attribute.manifest.json");
-    // The run can be over before it is seen to have begun; a later attempt starts from nothing again.
-    let killed = (0..20).any(|_| {
-        forget_attribution(&bench);
-        let mut child = bench.command(&["attribute", "--config", "tiny.toml", "--quiet"]).spawn().expect("it starts");
-        while child.try_wait().expect("a child can be asked").is_none() {
-            if work_in_progress(&bench) {
-                // SIGKILL on Unix: nothing of the program runs after it.
-                child.kill().expect("a child can be killed");
-                break;
-            }
-            std::thread::yield_now();
-        }
-        let status = child.wait().expect("a child can be waited for");
-        !status.success() && !marker.exists()
-    });
-    assert!(killed, "twenty runs ended before they could be killed");
-    bench.ok(&["attribute", "--config", "tiny.toml"]);
-    assert_same(&complete().results(), &bench.results());
-}
-
 /// Removes the artifact, as if the stage had never run.
 fn forget_attribution(bench: &Bench) {
     for directory in ["attribute", "attribute.grids", "attribute.grid2", "attribute.scenes"] {
@@ -80,11 +57,26 @@ fn forget_attribution(bench: &Bench) {
     let _ = std::fs::remove_file(bench.path("out/tiny/attribute.manifest.json"));
 }
 
-/// Whether the hidden directory of the unfinished artifact holds a part.
-fn work_in_progress(bench: &Bench) -> bool {
-    let Ok(entries) = std::fs::read_dir(bench.path("out/tiny")) else { return false };
-    let hidden = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(".attribute.new-"));
-    hidden.into_iter().any(|entry| bench::has_parquet(&entry.path()))
+/// The stages that did their work when all four ran on this text of the experiment.
+fn stages_that_work(bench: &Bench, text: &str) -> Vec<&'static str> {
+    std::fs::write(bench.path("tiny.toml"), text).expect("the experiment can be written");
+    let made = |stage: &str| std::fs::metadata(bench.path(&format!("out/tiny/{stage}.run.json"))).expect("it ran");
+    let before = STAGES.map(|stage| made(stage).modified().expect("files have a time"));
+    STAGES.iter().for_each(|stage| _ = bench.ok(&[stage, "--config", "tiny.toml"]));
+    let after = STAGES.map(|stage| made(stage).modified().expect("files have a time"));
+    (0..STAGES.len()).filter(|&i| before[i] != after[i]).map(|i| STAGES[i]).collect()
+}
+
+#[test]
+fn a_changed_section_makes_its_stage_and_what_follows_again() {
+    let bench = complete().copy();
+    let text = std::fs::read_to_string(bench.path("tiny.toml")).expect("the experiment can be read");
+    let smoothed = text.replace("[evaluate]", "[evaluate]\ngaussian_kernel = 31");
+    let narrower = text.replace("hidden = 16", "hidden = 12");
+    let commented = format!("{text}\n# A remark changes the file and nothing else.\n");
+    assert_eq!(stages_that_work(&bench, &commented), [""; 0]);
+    assert_eq!(stages_that_work(&bench, &smoothed), ["evaluate"]);
+    assert_eq!(stages_that_work(&bench, &narrower), ["probe", "attribute", "evaluate"]);
 }
 
 #[test]

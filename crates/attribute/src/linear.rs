@@ -3,7 +3,7 @@
 //! A transpose is a transposed convolution, so no weight gradient is ever computed and no autodiff graph is kept.
 
 use features::{
-    network::{BcosConv, ChannelScale, Conv, Geometry, Pool, convolve, convolve_transposed},
+    network::{BcosConv, ChannelScale, Conv, Finish, Geometry, Pool, convolve, convolve_transposed},
     tensor::Tensor,
 };
 
@@ -66,7 +66,8 @@ impl LinearMap {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn apply(&self, input: Tensor<4>) -> Tensor<4> {
-        convolve(input, &self.weight, self.bias.as_ref(), self.geometry())
+        let finish = Finish { bias: self.bias.as_ref(), ..Finish::default() };
+        convolve(input, &self.weight, self.geometry(), &finish)
     }
 
     /// `Wᵀ r`: `[m, out, rows', columns']` to `[m, in, rows, columns]`; `size` is `[rows, columns]`.

@@ -20,7 +20,7 @@ use crate::table::{FEATURES, FeatureRows, IMAGES, ImageRows};
 use crate::tensor::{Device, to_vec};
 
 /// Raised whenever the same configuration would give other features.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 /// Images in a part of the table, about: a part is made of whole parts of the image table.
 const PART: usize = 1000;
 

@@ -13,7 +13,7 @@ mod scale;
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, times_channels, times_positions};
 pub use conv::Conv;
-pub use convolution::{Geometry, convolve, convolve_transposed};
+pub use convolution::{Finish, Floor, Geometry, convolve, convolve_transposed};
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 
@@ -74,7 +74,11 @@ impl Network {
 
     /// Runs the layers in order: `[n, channels, rows, columns]` in, the last layer's output out.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold(input, |input, layer| layer.forward(input))
+        let (mut layers, mut activation) = (self.layers.as_slice(), input);
+        while !layers.is_empty() {
+            (activation, layers) = step(layers, activation);
+        }
+        activation
     }
 
     /// Whether any layer, at any depth, satisfies `test`.
@@ -82,6 +86,25 @@ impl Network {
         self.layers.iter().any(|layer| {
             test(layer) || matches!(layer, Layer::Sum(branches) if branches.iter().any(|branch| branch.any(test)))
         })
+    }
+}
+
+/// Runs the first layer, together with a scale and a ReLU that follow a convolution; gives the layers that are left.
+fn step(layers: &[Layer], input: Tensor<4>) -> (Tensor<4>, &[Layer]) {
+    let (first, rest) = layers.split_first().expect("the caller has a layer left");
+    let (scale, rest) = match rest {
+        [Layer::Scale(scale), rest @ ..] => (Some(scale), rest),
+        rest => (None, rest),
+    };
+    let (floor, rest) = match rest {
+        [Layer::Relu, rest @ ..] => (Floor::Zero, rest),
+        rest => (Floor::None, rest),
+    };
+    let then = Finish { scale, floor, ..Finish::default() };
+    match first {
+        Layer::Conv(conv) => (conv.forward_then(input, then), rest),
+        Layer::BcosConv(conv) => (conv.forward_then(input, then), rest),
+        layer => (layer.forward(input), &layers[1..]),
     }
 }
 

@@ -5,7 +5,7 @@
 use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
-use super::convolution::{Geometry, convolve};
+use super::convolution::{Finish, Geometry, convolve};
 use crate::tensor::Tensor;
 
 /// Added under the root of the patch norm, as in the `bcos` package.
@@ -35,7 +35,7 @@ impl BcosConv {
 
     /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.
     pub fn response(&self, input: Tensor<4>) -> Tensor<4> {
-        convolve(input, &self.unit_weight(), None, Geometry { stride: self.stride, padding: self.padding })
+        self.convolve(input, &Finish::default())
     }
 
     /// The norm of the patch under each output position: `[n, 1, rows', columns']`.
@@ -59,11 +59,23 @@ impl BcosConv {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let response = self.response(input.clone());
+        self.forward_then(input, Finish::default())
+    }
+
+    /// The convolution and what follows it.
+    pub(super) fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
         if self.b == 1.0 {
-            return response;
+            return self.convolve(input, &then);
         }
-        let patch_norm = self.patch_norm(input);
-        self.scale(response.clone(), patch_norm) * response
+        let norm = self.patch_norm(input.clone());
+        if self.b == 2.0 {
+            return self.convolve(input, &Finish { norm: Some(norm), ..then });
+        }
+        let response = self.response(input);
+        then.apply(self.scale(response.clone(), norm) * response)
+    }
+
+    fn convolve(&self, input: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {
+        convolve(input, &self.unit_weight(), Geometry { stride: self.stride, padding: self.padding }, finish)
     }
 }

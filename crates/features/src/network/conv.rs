@@ -1,6 +1,6 @@
 //! Convolution as plain data: what a checkpoint stores, plus stride and padding.
 
-use super::convolution::{Geometry, convolve};
+use super::convolution::{Finish, Geometry, convolve};
 use crate::tensor::Tensor;
 
 /// A 2-D convolution with dilation 1 and one group.
@@ -24,7 +24,12 @@ impl Conv {
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.forward_then(input, Finish::default())
+    }
+
+    /// The convolution and what follows it; its own bias comes first.
+    pub(super) fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
         let geometry = Geometry { stride: self.stride, padding: self.padding };
-        convolve(input, &self.weight, self.bias.as_ref(), geometry)
+        convolve(input, &self.weight, geometry, &Finish { bias: self.bias.as_ref(), ..then })
     }
 }

@@ -4,7 +4,10 @@
 //! fast as the backend's and, unlike it, gives the same bits whatever the batch.
 
 mod cpu;
+mod finish;
 mod product;
+
+pub use finish::{Finish, Floor};
 
 use burn::tensor::{
     module::{conv_transpose2d, conv2d},
@@ -22,12 +25,12 @@ pub struct Geometry {
     pub padding: [usize; 2],
 }
 
-/// `[n, in, rows, columns]` to `[n, out, rows', columns']` by `weight` `[out, in, kernel rows, kernel columns]` and
-/// `bias` `[out]`.
-pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>, geometry: Geometry) -> Tensor<4> {
+/// `[n, in, rows, columns]` to `[n, out, rows', columns']` by `weight` `[out, in, kernel rows, kernel columns]`, then
+/// what `finish` says.
+pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
     match input.device() {
-        Device::Flex(_) => cpu::convolve(input, weight, bias, geometry),
-        _ => convolve_by_backend(input, weight, bias, geometry),
+        Device::Flex(_) => cpu::convolve(input, weight, geometry, finish),
+        _ => finish.apply(convolve_by_backend(input, weight, geometry)),
     }
 }
 
@@ -40,13 +43,8 @@ pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geome
     }
 }
 
-fn convolve_by_backend(
-    input: Tensor<4>,
-    weight: &Tensor<4>,
-    bias: Option<&Tensor<1>>,
-    geometry: Geometry,
-) -> Tensor<4> {
-    conv2d(input, weight.clone(), bias.cloned(), ConvOptions::new(geometry.stride, geometry.padding, [1, 1], 1))
+fn convolve_by_backend(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry) -> Tensor<4> {
+    conv2d(input, weight.clone(), None, ConvOptions::new(geometry.stride, geometry.padding, [1, 1], 1))
 }
 
 fn transposed_by_backend(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Tensor<4> {
@@ -65,6 +63,7 @@ fn transposed_by_backend(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::ChannelScale;
     use crate::random;
     use crate::tensor::{cpu, from_vec, to_vec};
 
@@ -108,11 +107,18 @@ mod tests {
             let input = noise(&name, [n, inputs, rows, columns]);
             let weight = noise("weight", [outputs, inputs, kh, kw]);
             let bias = noise("bias", [outputs]);
-            for bias in [None, Some(&bias)] {
-                let want = convolve_by_backend(input.clone(), &weight, bias, geometry);
-                assert_close(convolve(input.clone(), &weight, bias, geometry), want, &name);
-            }
-            let [_, _, out_rows, out_columns] = convolve(input, &weight, None, geometry).dims();
+            let plain = convolve_by_backend(input.clone(), &weight, geometry);
+            let [_, _, out_rows, out_columns] = plain.dims();
+            assert_close(convolve(input.clone(), &weight, geometry, &Finish::default()), plain.clone(), &name);
+            let norm = ChannelScale { scale: noise("scale", [outputs]), shift: Some(noise("shift", [outputs])) };
+            let finish = Finish {
+                bias: Some(&bias),
+                norm: Some(noise("norm", [n, 1, out_rows, out_columns]).abs()),
+                scale: Some(&norm),
+                floor: Floor::Zero,
+            };
+            let got = convolve(input, &weight, geometry, &finish);
+            assert_close(got, finish.apply(plain), &name);
             let given = noise("given", [n, outputs, out_rows, out_columns]);
             let want = transposed_by_backend(given.clone(), &weight, geometry, [rows, columns]);
             assert_close(convolve_transposed(given, &weight, geometry, [rows, columns]), want, &name);
@@ -123,10 +129,11 @@ mod tests {
     fn an_image_has_the_same_bits_in_any_batch() {
         let geometry = Geometry { stride: [1, 1], padding: [1, 1] };
         let (input, weight) = (noise("batch", [3, 5, 30, 30]), noise("weight", [40, 5, 3, 3]));
-        let together = convolve(input.clone(), &weight, None, geometry);
+        let plain = Finish::default();
+        let together = convolve(input.clone(), &weight, geometry, &plain);
         let back = convolve_transposed(together.clone(), &weight, geometry, [30, 30]);
         for i in 0..3 {
-            let alone = convolve(input.clone().narrow(0, i, 1), &weight, None, geometry);
+            let alone = convolve(input.clone().narrow(0, i, 1), &weight, geometry, &plain);
             assert_eq!(to_vec(alone.clone()), to_vec(together.clone().narrow(0, i, 1)));
             let alone = convolve_transposed(alone, &weight, geometry, [30, 30]);
             assert_eq!(to_vec(alone), to_vec(back.clone().narrow(0, i, 1)));
@@ -138,7 +145,7 @@ mod tests {
         let weight = Tensor::from_inner(noise("weight", [4, 3, 3, 3])).require_grad();
         let input = Tensor::from_inner(noise("input", [2, 3, 6, 6]));
         let geometry = Geometry { stride: [1, 1], padding: [1, 1] };
-        let gradients = convolve(input, &weight, None, geometry).sum().backward();
+        let gradients = convolve(input, &weight, geometry, &Finish::default()).sum().backward();
         assert!(weight.grad(&gradients).is_some());
     }
 }

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Geometry,
+    Finish, Geometry,
     product::{Onto, Rows, product},
 };
 use crate::tensor::{Tensor, from_vec, to_vec};
@@ -20,7 +20,7 @@ const LEAST_CHANNELS: usize = 32;
 /// As [`super::convolve`].
 // METHOD: y[o, i, j] = sum_{c, a, b} W[o, c, a, b] x[c, i s + a - p, j s + b - p]; with a = s q + r, position (a, b) reads
 // plane (r, r') at the offset (q, q').
-pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>, geometry: Geometry) -> Tensor<4> {
+pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
     let Geometry { stride, padding } = geometry;
     let device = input.device();
     let [images, channels, height, width] = input.dims();
@@ -43,7 +43,7 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>, 
         })
         .collect();
     let values = to_vec(input);
-    let bias = bias.map(|bias| to_vec(bias.clone()));
+    let steps = finish.steps();
     // A map that is one plane without a border is read where it is.
     let direct = phases == [1, 1] && stride == [1, 1] && padding == [0, 0];
     let result = by_image(images, outputs, rows * columns, |image, made, first| {
@@ -63,10 +63,8 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, bias: Option<&Tensor<1>>, 
         let cover = Cover { taps: &taps, rows, columns, plane };
         cover.run(&kernel, first, made.len() / (rows * columns), source, |channel, row, column, run| {
             let to = &mut made[(channel * rows + row) * columns + column..][..run.len()];
-            match &bias {
-                Some(bias) => to.iter_mut().zip(run).for_each(|(to, value)| *to = value + bias[first + channel]),
-                None => to.copy_from_slice(run),
-            }
+            to.copy_from_slice(run);
+            steps.run(to, first + channel, (image * rows + row) * columns + column);
         });
     });
     from_vec(result, [images, outputs, rows, columns], &device)
