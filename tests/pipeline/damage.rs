@@ -62,15 +62,16 @@ fn a_corrupt_image_is_named_and_older_features_stay() {
     let bench = complete().copy();
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     bytes.extend([0; 40]);
+    let splits = ["train", "validation", "test"];
     let rows = ImageRows {
-        image_id: vec![0],
-        image_key: vec!["train/00000".into()],
-        split: vec!["train".into()],
-        label: vec![Some(0)],
-        width: vec![64],
-        height: vec![64],
-        bytes: vec![bytes],
-        boxes: vec![vec![Box2 { class: 0, xmin: 1, ymin: 1, xmax: 9, ymax: 9 }]],
+        image_id: (0..3).collect(),
+        image_key: splits.map(|split| format!("{split}/00000")).to_vec(),
+        split: splits.map(String::from).to_vec(),
+        label: vec![Some(0); 3],
+        width: vec![64; 3],
+        height: vec![64; 3],
+        bytes: vec![bytes; 3],
+        boxes: vec![vec![Box2 { class: 0, xmin: 1, ymin: 1, xmax: 9, ymax: 9 }]; 3],
     };
     artifact(&bench.path("out/shapes/images"), &IMAGES, vec![], rows.cells());
     let before = bench.results();
