@@ -42,7 +42,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     config.check()?;
     let source: FeaturesConfig = stage.section("features")?;
     let device = stage.device()?;
-    let backbone = Backbone::load(&source.backbone, &device)?;
+    let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
     let probes = probe::load(&stage.out, &device)?;
     let heads = heads(&config, &backbone.network, &probes)?;
     let (items, inputs) = items(stage, &config, &source, &probes)?;

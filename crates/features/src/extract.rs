@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, Columns, Reader, TableSpec, round_mantissa};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
 use crate::images::{Image, Rgb, decode_rows};
 use crate::preprocess::Preprocess;
@@ -30,9 +30,16 @@ const PART: usize = 1000;
 pub struct FeaturesConfig {
     /// Directory of the image table, like `out/shapes/images`.
     pub images: PathBuf,
-    /// Weights of the backbone, `NAME.safetensors` with `NAME.toml` beside it.
+    /// Weights of the backbone: a `.safetensors`, `.pth`, `.pt` or `.tar` file, with `NAME.toml` beside it where it has
+    /// another network or preprocessing than ImageNet's usual ones.
     pub backbone: PathBuf,
-    /// Splits to extract; all their images must have the backbone's input size.
+    /// The backbone to take from a checkpoint that has several, like `dino_student`.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+    /// What to do about tensors that the architecture does not use: refuse or accept.
+    #[serde(default)]
+    pub unused: Unused,
+    /// Splits to extract; where the backbone's description has no `fit`, their images must have its input size.
     #[serde(default = "default_splits")]
     pub splits: Vec<String>,
     /// Images in a forward pass; changes speed and memory only.
@@ -56,6 +63,11 @@ fn default_keep_bits() -> u32 {
 }
 
 impl FeaturesConfig {
+    /// What is chosen about the checkpoint.
+    pub fn choice(&self) -> Choice {
+        Choice { layout: self.layout, unused: self.unused }
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = if self.batch == 0 {
             "batch must be at least 1"
@@ -79,7 +91,7 @@ pub fn extract(stage: &Stage) -> Result<()> {
     config.check()?;
     let device = stage.device()?;
     let images = Reader::open(&config.images, &IMAGES)?;
-    let extractor = Extractor::new(&config, Backbone::load(&config.backbone, &device)?, device);
+    let extractor = Extractor::new(&config, Backbone::load(&config.backbone, config.choice(), &device)?, device);
     let groups = Groups::of(&images);
     let spec = spec(stage, &config, &images, &extractor, groups.count());
     let path = spec.path.display().to_string();
