@@ -24,7 +24,7 @@ use crate::{
     artifact::Input,
     error::{Error, Result},
     network::Network,
-    preprocess::{Encoding, Fit},
+    preprocess::{Encoding, Fit, Geometry, Preprocessing},
     tensor::Device,
     weights::WeightFile,
 };
@@ -178,6 +178,11 @@ impl Description {
 }
 
 impl Backbone {
+    /// All that happens to a picture in front of the network.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing { geometry: Geometry { fit: self.fit, size: self.input_size }, encoding: self.encoding.clone() }
+    }
+
     /// Reads a weight file, and `NAME.toml` beside it where there is one.
     ///
     /// # Errors

@@ -25,6 +25,21 @@ Writes OUT/images (Parquet, PNG bytes, labels, boxes) and OUT/images.manifest.js
 Example:
   features shapes --config data/experiments/shapes.toml";
 
+const IMPORT_EXAMPLES: &str = "\
+Reads [[data.source]], one a split, each with kind and split, and:
+  folder   path: directories named after classes
+  list     path, root: a text file with a path below root and a class index a line
+  parquet  path [image, label]: a file or directory of files, images as bytes, as on the Hugging Face hub
+  voc      path, set [boxes]: the directory with Annotations, ImageSets and JPEGImages; set is test, trainval, ...
+  coco     annotations, images [crowd]: an instances file and the directory of its images
+Writes OUT/images (Parquet: the files as they are, labels, boxes) and OUT/images.bad.
+
+Example section:
+  [[data.source]]
+  kind = \"folder\"
+  path = \"imagenet/val\"
+  split = \"test\"";
+
 const INSPECT_EXAMPLES: &str = "\
 Prints file and network, the layout found, every missing, misshapen and unused tensor, and the preprocessing.
 Ends with 0 if section [features] with the same layout and unused would load it, else with 65.
@@ -55,9 +70,23 @@ pub enum Command {
     /// Make the procedural data set Shapes: 20 classes of textured outlines, tiles and scenes
     #[command(after_help = SHAPES_EXAMPLES)]
     Shapes(StageArgs),
+    /// Copy a data set of your own into an image table: class folders, lists, Parquet, VOC, COCO
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Say what a checkpoint is, how it would load, and how its network's input is made
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+}
+
+/// Flags of `features import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Flags of every stage.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Go on without images that are missing or cannot be read; they are listed in OUT/images.bad
+    #[arg(long)]
+    pub skip_bad: bool,
 }
 
 /// Flags of `features inspect`.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod error;
 pub mod extract;
 pub mod images;
+pub mod import;
 pub mod network;
 pub mod preprocess;
 pub mod pretrain;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use features::backbone::inspect::inspect;
 use features::cli::{Cli, Command, InspectArgs};
+use features::import::{Bad, import};
 use features::stage::{self, Stage};
 use features::{extract, shapes};
 
@@ -13,6 +14,10 @@ fn main() -> ExitCode {
     stage::main(|cli: Cli| {
         match cli.command {
             Some(Command::Shapes(args)) => shapes::make(&Stage::new(args)?)?,
+            Some(Command::Import(args)) => {
+                let bad = if args.skip_bad { Bad::Skip } else { Bad::Refuse };
+                import(&Stage::new(args.stage)?, bad)?;
+            }
             Some(Command::Inspect(args)) => look(&args)?,
             None => extract::extract(&Stage::new(cli.stage)?)?,
         }

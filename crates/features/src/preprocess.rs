@@ -1,11 +1,13 @@
 //! How pixels become a backbone's input.
 
 use std::fmt;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::Box2;
+use crate::artifact::{Box2, Reader};
+use crate::error::{Error, Result};
 use crate::images::Rgb;
 use crate::resize::resize;
 use crate::tensor::{Device, Tensor, from_vec};
@@ -44,6 +46,8 @@ pub enum Fit {
     Exact,
     /// Its short side is resized to this many pixels (Pillow, bilinear), and the middle is cut out.
     ShortSide(usize),
+    /// Both sides are resized to the input size (Pillow, bilinear), whatever the ratio: the reference's VOC and COCO.
+    Stretch,
 }
 
 /// What happens to a picture before its pixels are encoded.
@@ -55,20 +59,95 @@ pub struct Geometry {
     pub size: usize,
 }
 
+/// All that happens between a decoded picture and the network. It is noted in every table that was computed through it,
+/// because two stages that disagree on it would explain another network than was probed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Its size.
+    pub geometry: Geometry,
+    /// Its values.
+    pub encoding: Encoding,
+}
+
+impl Preprocessing {
+    /// Key of the note.
+    pub const NOTE: &str = "preprocessing";
+
+    /// The note: JSON.
+    pub fn note(&self) -> String {
+        serde_json::to_string(self).expect("all keys are strings")
+    }
+
+    /// The preprocessing that the table in `dir` notes, if it notes one.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] where the note cannot be read.
+    pub fn of(table: &Reader, dir: &Path) -> Result<Option<Self>> {
+        let read = |note: &str| {
+            serde_json::from_str(note).map_err(|error| {
+                Error::BadData(format!("{}: note `{}`: {error}; make the table again", dir.display(), Self::NOTE))
+            })
+        };
+        table.meta(Self::NOTE).map(read).transpose()
+    }
+
+    /// Refuses a table in `dir` that was computed through another preprocessing than this one.
+    ///
+    /// # Errors
+    /// [`Error::BadData`] naming both.
+    pub fn check(&self, table: &Reader, dir: &Path) -> Result<()> {
+        match Self::of(table, dir)? {
+            Some(other) if other == *self => Ok(()),
+            Some(other) => Err(Error::BadData(format!(
+                "{}: computed with {other}, but the backbone now takes {self}; run the `features` stage and those after \
+                 it again, or give the backbone it was made with",
+                dir.display()
+            ))),
+            None => {
+                tracing::warn!("{}: does not say how its images were preprocessed; taken as {self}", dir.display());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Preprocessing {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}; {}", self.geometry, self.encoding)
+    }
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Normalised { mean, std } => write!(f, "3 channels, mean {mean:?}, std {std:?}"),
+            Self::SixChannel => write!(f, "6 channels, a picture and its inverse"),
+        }
+    }
+}
+
 impl fmt::Display for Geometry {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let size = self.size;
         match self.fit {
             Fit::Exact => write!(f, "pictures of {size} x {size} pixels as they are"),
+            Fit::Stretch => write!(f, "stretched to {size} x {size} pixels (bilinear)"),
             Fit::ShortSide(side) => write!(f, "short side to {side} pixels (bilinear), middle {size} x {size}"),
         }
     }
 }
 
 impl Geometry {
+    /// Pictures of any size, left as they are.
+    pub const AS_IS: Self = Self { fit: Fit::Exact, size: 0 };
+
     /// The picture the network sees; as it is where [`Fit::Exact`] says so, whatever its size.
     pub fn apply(&self, picture: Rgb) -> Rgb {
-        let Fit::ShortSide(side) = self.fit else { return picture };
+        let side = match self.fit {
+            Fit::Exact => return picture,
+            Fit::Stretch => return resize(&picture, self.size, self.size),
+            Fit::ShortSide(side) => side,
+        };
         let (width, height) = scaled(picture.width, picture.height, side);
         let picture = resize(&picture, width, height);
         let (left, top) = (margin(width, self.size), margin(height, self.size));
@@ -78,10 +157,29 @@ impl Geometry {
         Rgb { width: self.size, height: self.size, data }
     }
 
+    /// Width and height of what becomes of a `width` x `height` picture.
+    pub fn size_of(&self, width: usize, height: usize) -> (usize, usize) {
+        match self.fit {
+            Fit::Exact => (width, height),
+            Fit::ShortSide(_) | Fit::Stretch => (self.size, self.size),
+        }
+    }
+
     /// A box of a `width` x `height` picture in the picture the network sees; `None` where nothing of it is left.
-    // METHOD: edges are scaled with the axis, rounded outwards, and cut at the edge of the crop.
+    // METHOD: edges are scaled with the axis, rounded outwards, and cut at the edge of the crop; stretching takes the
+    // reference's integer division (eval_voc_epg.py: x * S // W).
     pub fn apply_to_box(&self, object: Box2, width: usize, height: usize) -> Option<Box2> {
-        let Fit::ShortSide(side) = self.fit else { return Some(object) };
+        let side = match self.fit {
+            Fit::Exact => return Some(object),
+            Fit::Stretch => {
+                let cut = |edge: i32, old: usize| (i64::from(edge) * self.size as i64 / old.max(1) as i64) as i32;
+                let Box2 { class, xmin, ymin, xmax, ymax } = object;
+                let (xmin, ymin) = (cut(xmin, width), cut(ymin, height));
+                let moved = Box2 { class, xmin, ymin, xmax: cut(xmax, width), ymax: cut(ymax, height) };
+                return (moved.xmin < moved.xmax && moved.ymin < moved.ymax).then_some(moved);
+            }
+            Fit::ShortSide(side) => side,
+        };
         let (new_width, new_height) = scaled(width, height, side);
         let place = |edge: i32, old: usize, new: usize, round: fn(f64) -> f64| {
             let scaled = round(f64::from(edge) * new as f64 / old as f64);
@@ -168,6 +266,10 @@ mod tests {
         assert_eq!(geometry.apply_to_box(object, 32, 16), Some(moved));
         let outside = Box2 { class: 3, xmin: 0, ymin: 0, xmax: 10, ymax: 16 };
         assert_eq!(geometry.apply_to_box(outside, 32, 16), None);
+        let stretch = Geometry { fit: Fit::Stretch, size: 10 };
+        let stretched = Box2 { class: 3, xmin: 1, ymin: 1, xmax: 6, ymax: 6 };
+        assert_eq!(stretch.apply_to_box(object, 32, 16), Some(stretched));
+        assert_eq!(stretch.size_of(32, 16), (10, 10));
         assert_eq!(Geometry { fit: Fit::Exact, size: 5 }.apply_to_box(outside, 32, 16), Some(outside));
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Choice, LoadReport, Plan, Unused, layout, resnet::Family};
 use crate::error::Result;
-use crate::preprocess::{Encoding, Geometry};
+use crate::preprocess::Geometry;
 use crate::tensor::cpu;
 
 /// Names shown of a long list.
@@ -68,6 +68,7 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         let stored = file.tensors.get(&format!("{}{name}", found.prefix));
         stored.map_or(0, |stored| stored.shape.iter().product::<usize>())
     };
+    let geometry = Geometry { fit: description.fit, size: description.input_size };
     let sidecar = weights.with_extension("toml");
     let others = layout::backbones(file).into_iter().map(|other| other.layout).filter(|&other| other != found.layout);
     let inspection = Inspection {
@@ -85,7 +86,7 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         unused: report.unused.clone(),
         ignored: report.ignored.clone(),
         elsewhere,
-        preprocessing: words(&Geometry { fit: description.fit, size: description.input_size }, &description.encoding),
+        preprocessing: format!("{geometry}; {}", description.encoding),
         preprocessing_from: match sidecar.exists() {
             true => sidecar.display().to_string(),
             false => match found.family {
@@ -98,14 +99,6 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         report.unused.clear();
     }
     Ok((inspection, report))
-}
-
-fn words(geometry: &Geometry, encoding: &Encoding) -> String {
-    let encoding = match encoding {
-        Encoding::Normalised { mean, std } => format!("3 channels, mean {mean:?}, std {std:?}"),
-        Encoding::SixChannel => "6 channels, a picture and its inverse".to_string(),
-    };
-    format!("{geometry}; {encoding}")
 }
 
 impl fmt::Display for Inspection {
