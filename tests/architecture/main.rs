@@ -12,8 +12,9 @@ use source::{Source, root, rust_files};
 /// Upstream first: a crate may use those before it and nothing else of ours.
 const CRATES: [&str; 5] = ["features", "probe", "attribute", "evaluate", "report"];
 
-const TABLES: [&Table; 10] = [
+const TABLES: [&Table; 11] = [
     &features::table::IMAGES,
+    &features::table::BAD_IMAGES,
     &features::table::FEATURES,
     &probe::table::PROBES,
     &probe::table::WEIGHTS,

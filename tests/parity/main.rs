@@ -8,6 +8,7 @@
 mod attribution;
 mod bcos;
 mod expected;
+mod files;
 mod formula;
 mod resnet;
 

@@ -11,7 +11,7 @@ use std::{
 use features::{
     backbone::{Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stage, Stem, named},
     network::ChannelScale,
-    preprocess::Encoding,
+    preprocess::{Encoding, Fit},
     tensor::{Tensor, cpu, from_vec},
 };
 
@@ -223,6 +223,7 @@ fn write_backbone(path: &Path) {
         name: "tiny".into(),
         input_size: 64,
         encoding: Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
+        fit: Fit::Exact,
         architecture,
         provenance: toml::Table::new(),
     };

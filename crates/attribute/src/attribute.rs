@@ -7,14 +7,17 @@ use features::{
     backbone::Backbone,
     error::{Error, Result},
     extract::FeaturesConfig,
-    images::{Image, load},
+    images::{Image, load_fitted},
     network::Network,
-    preprocess::Preprocess,
+    preprocess::{Preprocess, Preprocessing},
     stage::Stage,
     table::IMAGES,
     tensor::Device,
 };
-use probe::Probe;
+use probe::{
+    Probe,
+    table::{PROBES, PROBES_DIR},
+};
 use rayon::prelude::*;
 
 use crate::{
@@ -42,10 +45,12 @@ pub fn run(stage: &Stage) -> Result<()> {
     config.check()?;
     let source: FeaturesConfig = stage.section("features")?;
     let device = stage.device()?;
-    let backbone = Backbone::load(&source.backbone, &device)?;
+    let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+    let trained = stage.out.join(PROBES_DIR);
+    backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
     let probes = probe::load(&stage.out, &device)?;
     let heads = heads(&config, &backbone.network, &probes)?;
-    let (items, inputs) = items(stage, &config, &source, &probes)?;
+    let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
     let spec = spec(stage, &config, &items, &backbone, inputs)?;
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
@@ -125,8 +130,10 @@ fn items(
     stage: &Stage,
     config: &AttributeConfig,
     source: &FeaturesConfig,
+    backbone: &Backbone,
     probes: &[Probe],
 ) -> Result<(Vec<Item>, Vec<Input>)> {
+    let geometry = backbone.preprocessing().geometry;
     let mut inputs = vec![Reader::open(&source.images, &IMAGES)?.input()];
     let mut items = Vec::new();
     let scope = &config.integrated_gradients;
@@ -142,7 +149,7 @@ fn items(
                 ids.join(", ")
             )));
         }
-        let images = load(&source.images, &["test"])?;
+        let images = load_fitted(&source.images, &["test"], &geometry)?;
         let usable = |image: &&Image| image.label.is_some() && confident.binary_search(&image.id).is_ok();
         let tiles: Vec<&Image> = images.iter().filter(usable).collect();
         let side = side(&tiles)?;
@@ -153,7 +160,7 @@ fn items(
         }
     }
     if config.scenes > 0 {
-        let scenes = load(&source.images, &["scenes"])?;
+        let scenes = load_fitted(&source.images, &["scenes"], &geometry)?;
         let first = scenes.iter().take(config.scenes).enumerate();
         let found = first.map(|(index, image)| of_scene(image, index < scope.scenes));
         items.extend(found.filter(|item| !item.targets.is_empty()));
@@ -186,6 +193,7 @@ fn spec(
                 note("map_axes", "rows, columns".to_string()),
                 note("backbone", backbone.name.clone()),
                 note("keep_bits", config.keep_bits.to_string()),
+                note(Preprocessing::NOTE, backbone.preprocessing().note()),
             ]
             .into(),
         });

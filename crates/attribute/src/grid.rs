@@ -124,6 +124,7 @@ mod tests {
             split: String::new(),
             label: None,
             rgb: Rgb { width: 1, height: 1, data: vec![value; 3] },
+            labels: vec![],
             boxes: vec![],
         };
         let tiles = [image(10), image(20), image(30), image(40)];

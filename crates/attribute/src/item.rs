@@ -164,6 +164,7 @@ mod tests {
             split: "scenes".into(),
             label: None,
             rgb: Rgb { width: 2, height: 3, data: vec![0; 18] },
+            labels: vec![],
             boxes: vec![found(7), found(2), found(7)],
         };
         let item = of_scene(&image, false);

@@ -9,6 +9,7 @@ use attribute::item::ItemKind;
 use attribute::table::{MAPS, MapRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use features::error::{Error, Result};
+use features::preprocess::{Geometry, Preprocessing};
 use features::stage::Stage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -121,9 +122,12 @@ impl Inputs {
         let probes = Probes::read(&stage.out)?;
         let has_scenes =
             ItemKind::ALL.iter().zip(&maps).any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
+        // The same for all kinds of items; maps of another program may come without it.
+        let noted = Preprocessing::of(&maps[0], &stage.out.join(ItemKind::ALL[0].dir()))?;
+        let geometry = noted.map_or(Geometry::AS_IS, |noted| noted.geometry);
         let scenes = match (&config.images, has_scenes) {
             (_, false) => None,
-            (Some(dir), true) => Some(Scenes::read(dir)?),
+            (Some(dir), true) => Some(Scenes::read(dir, &geometry)?),
             (None, true) => {
                 let message = "there are maps of scenes, and their boxes are with the images; set images in [evaluate] or --images DIR";
                 return Err(Error::Usage(message.into()));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use features::artifact::{Box2, Columns, Input, Reader};
 use features::error::{Error, Result};
+use features::preprocess::Geometry;
 use features::table::{IMAGES, ImageRows};
 use probe::table::{PROBES, ProbeRows};
 
@@ -91,8 +92,9 @@ pub struct Scenes {
 }
 
 impl Scenes {
-    /// Reads sizes and boxes, not pixels, from the image artifact in `dir`.
-    pub fn read(dir: &Path) -> Result<Self> {
+    /// Reads sizes and boxes, not pixels, from the image artifact in `dir`, and moves the boxes to where they are in the
+    /// pictures that the network saw.
+    pub fn read(dir: &Path, geometry: &Geometry) -> Result<Self> {
         let reader = Reader::open(dir, &IMAGES)?;
         let mut by_id = HashMap::new();
         for part in 0..reader.parts() {
@@ -102,7 +104,9 @@ impl Scenes {
             }
             let rows = ImageRows::from_cells(reader.read_part(part)?)?;
             for (i, boxes) in rows.boxes.into_iter().enumerate().filter(|(i, _)| rows.split[*i] == SCENES) {
-                let size = (rows.width[i].max(0) as usize, rows.height[i].max(0) as usize);
+                let (width, height) = (rows.width[i].max(0) as usize, rows.height[i].max(0) as usize);
+                let boxes = boxes.into_iter().filter_map(|found| geometry.apply_to_box(found, width, height)).collect();
+                let size = geometry.size_of(width, height);
                 by_id.insert(rows.image_id[i], Scene { size, boxes });
             }
         }

@@ -1,13 +1,19 @@
-//! Frozen backbones: weights on disk, the architecture they fill, and the input encoding they were trained with.
+//! Frozen backbones: weights on disk, the architecture they fill, and the preprocessing they were trained with.
 //!
-//! A backbone file is `NAME.safetensors` with torchvision's key names plus `NAME.toml`, which holds the
-//! architecture, the input encoding and where the weights come from. Both are needed: weights alone do not say
-//! what the network should be fed.
+//! A weight file is a safetensors file or a PyTorch checkpoint. What it does not say (input size, encoding, for unusual
+//! networks the architecture) stands in `NAME.toml` beside it; without that file ImageNet's usual values are taken.
 
+pub mod inspect;
+mod layout;
 pub mod named;
+mod report;
 mod resnet;
+#[cfg(test)]
+mod tests;
 
-pub use named::{Checkpoint, NamedTensor, NamedTensors};
+pub use layout::{Found, Layout};
+pub use named::{Checkpoint, NamedTensor, NamedTensors, Tensors};
+pub use report::{LoadReport, Unused};
 pub use resnet::{Block, Family, Norm, Parameters, ResNet, Stage, Stem};
 
 use std::path::Path;
@@ -18,8 +24,9 @@ use crate::{
     artifact::Input,
     error::{Error, Result},
     network::Network,
-    preprocess::Encoding,
+    preprocess::{Encoding, Fit, Geometry, Preprocessing},
     tensor::Device,
+    weights::WeightFile,
 };
 
 /// A network from images to feature maps, ready to run.
@@ -33,6 +40,8 @@ pub struct Backbone {
     pub encoding: Encoding,
     /// Side of the training images, pixels.
     pub input_size: usize,
+    /// How a picture of another size becomes one of `input_size`.
+    pub fit: Fit,
     /// Feature channels.
     pub channels: usize,
     /// The shape of the network.
@@ -41,8 +50,8 @@ pub struct Backbone {
     pub input: Input,
 }
 
-/// What `NAME.toml` says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// All about a backbone that is not in its weights; what `NAME.toml` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
     /// Name in every table and figure.
@@ -51,6 +60,9 @@ pub struct Description {
     pub input_size: usize,
     /// How pixels become the network's input.
     pub encoding: Encoding,
+    /// How a picture of another size becomes one of `input_size`.
+    #[serde(default)]
+    pub fit: Fit,
     /// The shape of the network.
     pub architecture: ResNet,
     /// Where the weights come from: command, seed, steps, accuracy.
@@ -58,28 +70,136 @@ pub struct Description {
     pub provenance: toml::Table,
 }
 
-impl Backbone {
-    /// Reads `NAME.safetensors` and `NAME.toml`.
+/// `NAME.toml` as it may be written: what is absent is told from the checkpoint, or is ImageNet's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Sidecar {
+    name: Option<String>,
+    input_size: Option<usize>,
+    encoding: Option<Encoding>,
+    fit: Option<Fit>,
+    architecture: Option<ResNet>,
+    provenance: toml::Table,
+}
+
+/// What a user may choose about a checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The backbone to take from a checkpoint that has several.
+    pub layout: Option<Layout>,
+    /// What to do about tensors that the architecture does not use.
+    pub unused: Unused,
+}
+
+/// Mean and standard deviation of ImageNet's training pixels, red, green, blue.
+// METHOD: torchvision's constants, which timm, mmpretrain, MoCo and DINO share for their ResNets.
+const IMAGENET: Encoding = Encoding::Normalised { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+/// ImageNet's evaluation: short side to 256, the middle 224 pixels.
+const SHORT_SIDE: usize = 256;
+const CROP: usize = 224;
+
+/// An opened weight file with all that is known of the backbone in it.
+#[derive(Debug)]
+pub struct Plan {
+    /// The weights.
+    pub file: WeightFile,
+    /// Where in the file they are.
+    pub found: Found,
+    /// What the network is and what it is fed.
+    pub description: Description,
+}
+
+impl Plan {
+    /// Opens `weights` and the description beside it, if there is one.
     ///
     /// # Errors
-    /// Names every missing and misshapen tensor at once, so that a wrong checkpoint is understood in one run.
-    pub fn load(weights: &Path, device: &Device) -> Result<Self> {
-        let sidecar = weights.with_extension("toml");
-        let text = std::fs::read_to_string(&sidecar).map_err(|e| Error::io(&sidecar, e))?;
-        let description: Description = toml::from_str(&text).map_err(|e| {
-            Error::BadData(format!(
-                "{}: {}; it must hold name, input_size, encoding and architecture",
-                sidecar.display(),
-                e.message()
-            ))
-        })?;
-        let bytes = std::fs::read(weights).map_err(|e| Error::io(weights, e))?;
-        let tensors = named::read(weights, &bytes)?;
+    /// A file that is no checkpoint, or one whose network is neither described nor recognised.
+    pub fn of(weights: &Path, choice: Choice) -> Result<Self> {
+        let file = WeightFile::open(weights)?;
+        let sidecar = sidecar(weights)?;
+        let found = layout::locate(&file, choice.layout)?;
+        let architecture = sidecar.architecture.map_or_else(|| layout::recognise(&file, &found), Ok)?;
+        let stem = weights.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let encoding = match architecture.family {
+            Family::Resnet => IMAGENET,
+            Family::BcosResnet => Encoding::SixChannel,
+        };
+        // A description that gives a size of its own means pictures of that size, unless it says more.
+        let fit = if sidecar.input_size.is_some() { Fit::Exact } else { Fit::ShortSide(SHORT_SIDE) };
+        let description = Description {
+            name: sidecar.name.unwrap_or(stem),
+            input_size: sidecar.input_size.unwrap_or(CROP),
+            encoding: sidecar.encoding.unwrap_or(encoding),
+            fit: sidecar.fit.unwrap_or(fit),
+            architecture,
+            provenance: sidecar.provenance,
+        };
+        description.check(weights)?;
+        Ok(Self { file, found, description })
+    }
+
+    /// Fills the network and says what became of each tensor; a network that does not fit is of no use.
+    pub fn fill(&self, device: &Device) -> Result<(Network, LoadReport)> {
+        let tensors = named::Within { file: &self.file, prefix: &self.found.prefix };
         let mut checkpoint = Checkpoint::new(&tensors, device);
-        let network = description.architecture.lower(&mut checkpoint);
-        checkpoint.check(&weights.display().to_string())?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&bytes).update(text.as_bytes());
+        let network = self.description.architecture.lower(&mut checkpoint);
+        let mut report = checkpoint.finish()?;
+        let names = self.file.tensors.keys().filter_map(|name| name.strip_prefix(self.found.prefix.as_str()));
+        report.leftover(self.found.family, names);
+        Ok((network, report))
+    }
+}
+
+fn sidecar(weights: &Path) -> Result<Sidecar> {
+    let path = weights.with_extension("toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Sidecar::default()),
+        Err(error) => return Err(Error::io(&path, error)),
+    };
+    toml::from_str(&text).map_err(|e| {
+        Error::BadData(format!(
+            "{}: {}; it may hold name, input_size, encoding, fit, architecture and provenance",
+            path.display(),
+            e.message()
+        ))
+    })
+}
+
+impl Description {
+    fn check(&self, weights: &Path) -> Result<()> {
+        let wrong = match (self.fit, &self.encoding, self.architecture.input_channels()) {
+            (Fit::ShortSide(side), ..) if side < self.input_size => "fit.short_side is smaller than input_size",
+            (_, Encoding::Normalised { .. }, 3) | (_, Encoding::SixChannel, 6) => return Ok(()),
+            _ => "the encoding has another number of channels than the network's input",
+        };
+        Err(Error::BadData(format!("{}: {wrong}; correct the file", weights.with_extension("toml").display())))
+    }
+}
+
+impl Backbone {
+    /// All that happens to a picture in front of the network.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing { geometry: Geometry { fit: self.fit, size: self.input_size }, encoding: self.encoding.clone() }
+    }
+
+    /// Reads a weight file, and `NAME.toml` beside it where there is one.
+    ///
+    /// # Errors
+    /// Names every missing, unused and misshapen tensor at once, so that a wrong checkpoint is understood in one run.
+    pub fn load(weights: &Path, choice: Choice, device: &Device) -> Result<Self> {
+        let plan = Plan::of(weights, choice)?;
+        let (network, mut report) = plan.fill(device)?;
+        if choice.unused == Unused::Accept && !report.unused.is_empty() {
+            let (count, names) = (report.unused.len(), report.unused.join(", "));
+            tracing::warn!("{}: {count} tensors are not used: {names}", weights.display());
+            report.unused.clear();
+        }
+        report.check(&weights.display().to_string())?;
+        let Plan { file, found, description } = plan;
+        let mut hasher = file.hash()?;
+        let text = toml::to_string(&description).map_err(|e| Error::Bug(e.to_string()))?;
+        hasher.update(text.as_bytes()).update(found.prefix.as_bytes());
         Ok(Self {
             channels: description.architecture.channels(),
             input: Input { name: description.name.clone(), fingerprint: hasher.finalize().to_hex().to_string() },
@@ -87,6 +207,7 @@ impl Backbone {
             network,
             encoding: description.encoding,
             input_size: description.input_size,
+            fit: description.fit,
             architecture: description.architecture,
         })
     }

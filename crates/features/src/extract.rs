@@ -11,18 +11,23 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, Columns, Reader, TableSpec, round_mantissa};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
-use crate::images::{Image, Rgb, decode_rows};
-use crate::preprocess::Preprocess;
+use crate::images::{Image, Rgb, fit_rows};
+use crate::preprocess::{Geometry, Preprocess, Preprocessing};
 use crate::stage::Stage;
 use crate::table::{FEATURES, FeatureRows, IMAGES, ImageRows};
 use crate::tensor::{Device, to_vec};
 
 /// Raised whenever the same configuration would give other features.
 const ALGORITHM: u32 = 2;
-/// Images in a part of the table, about: a part is made of whole parts of the image table.
+/// Images in a part of the table, at most about: a part is made of whole parts of the image table.
 const PART: usize = 1000;
+/// Bytes of maps in a part, about: what a thread holds until the part is written.
+const PART_BYTES: usize = 64 << 20;
+/// Images in a forward pass, and their pixels on the CPU.
+const BATCH: usize = 64;
+const BATCH_PIXELS: usize = BATCH * 64 * 64;
 
 /// The section `[features]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,14 +35,22 @@ const PART: usize = 1000;
 pub struct FeaturesConfig {
     /// Directory of the image table, like `out/shapes/images`.
     pub images: PathBuf,
-    /// Weights of the backbone, `NAME.safetensors` with `NAME.toml` beside it.
+    /// Weights of the backbone: a `.safetensors`, `.pth`, `.pt` or `.tar` file, with `NAME.toml` beside it where it has
+    /// another network or preprocessing than ImageNet's usual ones.
     pub backbone: PathBuf,
-    /// Splits to extract; all their images must have the backbone's input size.
+    /// The backbone to take from a checkpoint that has several, like `dino_student`.
+    #[serde(default)]
+    pub layout: Option<Layout>,
+    /// What to do about tensors that the architecture does not use: refuse or accept.
+    #[serde(default)]
+    pub unused: Unused,
+    /// Splits to extract; where the backbone's description has no `fit`, their images must have its input size.
     #[serde(default = "default_splits")]
     pub splits: Vec<String>,
-    /// Images in a forward pass; changes speed and memory only.
-    #[serde(default = "default_batch")]
-    pub batch: usize,
+    /// Images in a forward pass; changes speed and memory only. On the CPU, where passes run side by side, the default
+    /// is as many as have the pixels of 64 images of 64 x 64; on a GPU it is 64.
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// Mantissa bits kept of each feature, 1 to 23; 10 is the precision of a half float.
     #[serde(default = "default_keep_bits")]
     pub keep_bits: u32,
@@ -47,17 +60,18 @@ fn default_splits() -> Vec<String> {
     ["train", "validation", "test"].map(String::from).to_vec()
 }
 
-fn default_batch() -> usize {
-    64
-}
-
 fn default_keep_bits() -> u32 {
     10
 }
 
 impl FeaturesConfig {
+    /// What is chosen about the checkpoint.
+    pub fn choice(&self) -> Choice {
+        Choice { layout: self.layout, unused: self.unused }
+    }
+
     fn check(&self) -> Result<()> {
-        let wrong = if self.batch == 0 {
+        let wrong = if self.batch == Some(0) {
             "batch must be at least 1"
         } else if !(1..=23).contains(&self.keep_bits) {
             "keep_bits must be 1 to 23"
@@ -79,8 +93,8 @@ pub fn extract(stage: &Stage) -> Result<()> {
     config.check()?;
     let device = stage.device()?;
     let images = Reader::open(&config.images, &IMAGES)?;
-    let extractor = Extractor::new(&config, Backbone::load(&config.backbone, &device)?, device);
-    let groups = Groups::of(&images);
+    let extractor = Extractor::new(&config, Backbone::load(&config.backbone, config.choice(), &device)?, device);
+    let groups = Groups::of(&images, extractor.shape.iter().product());
     let spec = spec(stage, &config, &images, &extractor, groups.count());
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
@@ -99,9 +113,11 @@ pub fn extract(stage: &Stage) -> Result<()> {
         let mut rows = FeatureRows::default();
         for part in groups.range(*group).filter(|&part| counts[part] > 0) {
             let stored = ImageRows::from_cells(images.read_part(part)?)?;
-            let some = decode_rows(&stored, |row| config.splits.contains(&stored.split[row]))?;
-            for batch in some.chunks(config.batch) {
-                extractor.features(batch, &mut rows)?;
+            let wanted = |&row: &usize| config.splits.contains(&stored.split[row]);
+            let picked: Vec<usize> = (0..stored.len()).filter(wanted).collect();
+            // Decoded batch by batch: photographs may be a hundred times the size of what the network sees.
+            for batch in picked.chunks(extractor.batch) {
+                extractor.features(&fit_rows(&stored, batch, &extractor.geometry)?, &mut rows)?;
                 progress.advance(batch.len() as u64);
             }
         }
@@ -125,7 +141,9 @@ pub fn extract(stage: &Stage) -> Result<()> {
 /// A backbone with all that turns its maps into rows.
 struct Extractor {
     backbone: Backbone,
+    geometry: Geometry,
     preprocess: Preprocess,
+    batch: usize,
     keep_bits: u32,
     device: Device,
     /// Channels, rows, columns of a map.
@@ -138,7 +156,13 @@ impl Extractor {
         let side = backbone.input_size;
         let black = Rgb { width: side, height: side, data: vec![0; side * side * 3] };
         let [_, channels, rows, columns] = backbone.network.forward(preprocess.apply(&[black], &device)).dims();
-        Self { backbone, preprocess, keep_bits: config.keep_bits, device, shape: [channels, rows, columns] }
+        let usual = match device {
+            Device::Flex(_) => (BATCH_PIXELS / (side * side)).clamp(1, BATCH),
+            _ => BATCH,
+        };
+        let geometry = backbone.preprocessing().geometry;
+        let (batch, keep_bits, shape) = (config.batch.unwrap_or(usual), config.keep_bits, [channels, rows, columns]);
+        Self { backbone, geometry, preprocess, batch, keep_bits, device, shape }
     }
 
     /// Appends the features of `images`.
@@ -171,6 +195,7 @@ impl Extractor {
             rows.image_key.push(image.key.clone());
             rows.split.push(image.split.clone());
             rows.label.push(image.label);
+            rows.labels.push(image.labels.clone());
         }
         rows.embedding.extend(embeddings);
         rows.map.extend(maps);
@@ -185,9 +210,11 @@ struct Groups {
 }
 
 impl Groups {
-    fn of(images: &Reader) -> Self {
+    /// `map` is the number of floats in a map.
+    fn of(images: &Reader, map: usize) -> Self {
         let parts = images.parts();
-        Self { parts, size: (PART * parts / images.rows().max(1)).max(1) }
+        let wanted = (PART_BYTES / (4 * map)).min(PART);
+        Self { parts, size: (wanted * parts / images.rows().max(1)).max(1) }
     }
 
     fn count(&self) -> usize {
@@ -223,6 +250,7 @@ fn spec(stage: &Stage, config: &FeaturesConfig, images: &Reader, extractor: &Ext
     let mut meta = vec![
         ("backbone".to_string(), extractor.backbone.name.clone()),
         ("keep_bits".to_string(), config.keep_bits.to_string()),
+        (Preprocessing::NOTE.to_string(), extractor.backbone.preprocessing().note()),
     ];
     meta.extend(images.meta("classes").map(|classes| ("classes".to_string(), classes.to_string())));
     ArtifactSpec {

@@ -1,6 +1,7 @@
 //! Pictures in memory and as PNG or JPEG files, and reading them from the image table.
 
-use std::io::Cursor;
+mod decode;
+
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -9,7 +10,10 @@ use rayon::prelude::*;
 
 use crate::artifact::{Box2, Reader};
 use crate::error::{Error, Result};
+use crate::preprocess::Geometry;
 use crate::table::{IMAGES, ImageRows};
+
+pub use decode::decode;
 
 /// An 8-bit RGB picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +44,6 @@ impl Rgb {
     }
 }
 
-/// The picture in the bytes of a PNG or JPEG file; other colour types become 8-bit RGB.
-///
-/// # Errors
-/// [`Error::BadData`] when the bytes are no such file.
-pub fn decode(bytes: &[u8]) -> Result<Rgb> {
-    let bad = |problem: String| {
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).escape_debug().to_string();
-        Error::BadData(format!("not a readable PNG or JPEG file (starts with \"{start}\"): {problem}"))
-    };
-    let picture = image::ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| bad(error.to_string()))?
-        .decode()
-        .map_err(|error| bad(error.to_string()))?
-        .into_rgb8();
-    Ok(Rgb { width: picture.width() as usize, height: picture.height() as usize, data: picture.into_raw() })
-}
-
 /// The picture of the image called `key`.
 ///
 /// # Errors
@@ -79,6 +65,8 @@ pub struct Image {
     pub split: String,
     /// Its class, where it has a single one.
     pub label: Option<i32>,
+    /// The classes it counts as, ascending.
+    pub labels: Vec<i32>,
     /// The picture.
     pub rgb: Rgb,
     /// Objects in it.
@@ -90,6 +78,14 @@ pub struct Image {
 /// # Errors
 /// A missing or foreign table, a corrupt image (named), or a split that has no image.
 pub fn load(dir: &Path, splits: &[&str]) -> Result<Vec<Image>> {
+    load_fitted(dir, splits, &Geometry::AS_IS)
+}
+
+/// As [`load`], each picture as a network of this geometry sees it, with its boxes moved likewise.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_fitted(dir: &Path, splits: &[&str], geometry: &Geometry) -> Result<Vec<Image>> {
     let reader = Reader::open(dir, &IMAGES)?;
     let wanted = |split: &String| splits.is_empty() || splits.contains(&split.as_str());
     let mut images = Vec::new();
@@ -98,8 +94,8 @@ pub fn load(dir: &Path, splits: &[&str]) -> Result<Vec<Image>> {
         let names: Vec<String> = crate::artifact::Columns::new(names).next()?;
         if names.iter().any(wanted) {
             let rows = ImageRows::from_cells(reader.read_part(part)?)?;
-            let some: Vec<Image> = decode_rows(&rows, |row| wanted(&rows.split[row]))?;
-            images.extend(some);
+            let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted(&rows.split[row])).collect();
+            images.extend(fit_rows(&rows, &picked, geometry)?);
         }
     }
     for split in splits {
@@ -117,16 +113,25 @@ pub fn load(dir: &Path, splits: &[&str]) -> Result<Vec<Image>> {
 /// [`Error::BadData`] naming the first image that cannot be read or has another size than its row says.
 pub fn decode_rows(rows: &ImageRows, wanted: impl Fn(usize) -> bool) -> Result<Vec<Image>> {
     let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted(row)).collect();
-    let decoded: Vec<Result<Image>> = picked.into_par_iter().map(|row| decode_row(rows, row)).collect();
+    fit_rows(rows, &picked, &Geometry::AS_IS)
+}
+
+/// The images of the rows `picked` as a network of this geometry sees them, decoded in parallel, in that order.
+///
+/// # Errors
+/// As [`decode_rows`].
+pub fn fit_rows(rows: &ImageRows, picked: &[usize], geometry: &Geometry) -> Result<Vec<Image>> {
+    let decoded: Vec<Result<Image>> = picked.par_iter().map(|&row| decode_row(rows, row, geometry)).collect();
     decoded.into_iter().collect()
 }
 
-fn decode_row(rows: &ImageRows, row: usize) -> Result<Image> {
+fn decode_row(rows: &ImageRows, row: usize, geometry: &Geometry) -> Result<Image> {
     let key = rows.image_key[row].clone();
     let rgb = decode_named(&key, &rows.bytes[row])?;
+    let (width, height) = (rgb.width, rgb.height);
     let stated = (rows.width[row] as usize, rows.height[row] as usize);
-    if stated != (rgb.width, rgb.height) {
-        let (found, stated) = (format!("{} x {}", rgb.width, rgb.height), format!("{} x {}", stated.0, stated.1));
+    if stated != (width, height) {
+        let (found, stated) = (format!("{width} x {height}"), format!("{} x {}", stated.0, stated.1));
         let message = format!("image {key}: is {found} pixels, its row says {stated}; make the image table again");
         return Err(Error::BadData(message));
     }
@@ -134,9 +139,10 @@ fn decode_row(rows: &ImageRows, row: usize) -> Result<Image> {
         id: rows.image_id[row],
         split: rows.split[row].clone(),
         label: rows.label[row],
-        boxes: rows.boxes[row].clone(),
+        labels: rows.labels[row].clone(),
+        boxes: rows.boxes[row].iter().filter_map(|&object| geometry.apply_to_box(object, width, height)).collect(),
         key,
-        rgb,
+        rgb: geometry.apply(rgb),
     })
 }
 
@@ -178,6 +184,8 @@ mod tests {
             height: vec![5],
             bytes: vec![picture().encode_png().expect("sizes fit")],
             boxes: vec![vec![]],
+            labels: vec![vec![]],
+            set_aside: vec![vec![]],
         };
         assert_eq!(decode_rows(&rows, |_| true).expect_err("4 rows, not 5").exit_code(), 65);
         assert!(decode_rows(&rows, |_| false).expect("nothing read").is_empty());

@@ -16,10 +16,10 @@ use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::{Backbone, Description, Family, NamedTensors, ResNet, named},
+    backbone::{Backbone, Choice, Description, Family, NamedTensors, ResNet, named},
     error::{Error, Result},
     network::global_average,
-    preprocess::Encoding,
+    preprocess::{Encoding, Fit},
     shapes,
     stage::Stage,
     tensor::{Device, Tensor, from_vec, to_vec},
@@ -218,15 +218,21 @@ fn write(
     provenance.insert("steps".into(), (steps as i64).into());
     provenance.insert("validation_tiles".into(), (config.validation as i64).into());
     provenance.insert("validation_accuracy".into(), accuracy.into());
-    let description =
-        Description { name: config.name.clone(), input_size: shapes::TILE, encoding, architecture, provenance };
+    let description = Description {
+        name: config.name.clone(),
+        input_size: shapes::TILE,
+        encoding,
+        fit: Fit::Exact,
+        architecture,
+        provenance,
+    };
     let text = toml::to_string_pretty(&description).map_err(|e| Error::Bug(e.to_string()))?;
     std::fs::create_dir_all(&config.directory).map_err(|e| Error::cannot_write(&config.directory, e))?;
     let path = config.directory.join(format!("{}.safetensors", config.name));
     let bytes = named::write(&tensors, Default::default())?;
     put(&path, &bytes)?;
     put(&path.with_extension("toml"), text.as_bytes())?;
-    Backbone::load(&path, &crate::tensor::cpu())?;
+    Backbone::load(&path, Choice::default(), &crate::tensor::cpu())?;
     Ok(path)
 }
 

@@ -111,6 +111,9 @@ impl DataConfig {
                         (scene.rgb, None, scene.objects)
                     }
                 };
+                let mut labels: Vec<i32> = boxes.iter().map(|object| object.class).collect();
+                labels.sort_unstable();
+                labels.dedup();
                 return Ok(ImageRows {
                     image_id: vec![id as i64],
                     image_key: vec![format!("{split}/{index:05}")],
@@ -120,6 +123,8 @@ impl DataConfig {
                     height: vec![rgb.height as i32],
                     bytes: vec![rgb.encode_png()?],
                     boxes: vec![boxes],
+                    labels: vec![labels],
+                    set_aside: vec![vec![]],
                 });
             }
             index -= count;

@@ -1,4 +1,4 @@
-//! Declarations of the tables this crate writes: the data set's images and their frozen features.
+//! Declarations of the tables this crate writes: the data set's images, what could not be read, and frozen features.
 
 use crate::artifact::{Box2, Cells, Column, Columns, Table, Values, Version};
 use crate::error::Result;
@@ -6,24 +6,49 @@ use crate::error::Result;
 /// Pictures with labels and boxes.
 pub const IMAGES: Table = Table {
     name: "images",
-    version: Version { major: 1, minor: 0 },
+    version: Version { major: 1, minor: 1 },
     row: "one image; key image_id",
     columns: &[
         Column::new("image_id", Values::I64, "running number over all splits, from 0"),
         Column::new("image_key", Values::Text, "name of the image, like test/00012; unique"),
-        Column::new("split", Values::Text, "train, validation, test or scenes"),
+        Column::new(
+            "split",
+            Values::Text,
+            "part of the data set: train, validation, test, scenes, or as section [data] names it",
+        ),
         Column::nullable("label", Values::I32, "class index from 0; null where an image has no single class"),
         Column::new("width", Values::I32, "pixels"),
         Column::new("height", Values::I32, "pixels"),
-        Column::new("bytes", Values::Bytes, "the image as a PNG file, 8-bit RGB"),
+        Column::new("bytes", Values::Bytes, "the image as a PNG or JPEG file, as the source has it"),
         Column::new("boxes", Values::Boxes, "objects: class index and pixel box, xmax and ymax not included"),
+        Column::new(
+            "labels",
+            Values::I32List,
+            "classes the image counts as, ascending: its label, or those of its objects",
+        ),
+        Column::new(
+            "set_aside",
+            Values::Boxes,
+            "objects that the source marks as difficult or crowd, left out of boxes",
+        ),
+    ],
+};
+
+/// Images of a source that could not be read.
+pub const BAD_IMAGES: Table = Table {
+    name: "bad_images",
+    version: Version { major: 1, minor: 0 },
+    row: "one image that was left out; key image_key",
+    columns: &[
+        Column::new("image_key", Values::Text, "name the image would have in the image table"),
+        Column::new("reason", Values::Text, "what is wrong with it"),
     ],
 };
 
 /// What a frozen backbone makes of each image.
 pub const FEATURES: Table = Table {
     name: "features",
-    version: Version { major: 1, minor: 0 },
+    version: Version { major: 1, minor: 1 },
     row: "one image under one backbone; key image_id",
     columns: &[
         Column::new("image_id", Values::I64, "image_id of the image table"),
@@ -32,6 +57,7 @@ pub const FEATURES: Table = Table {
         Column::nullable("label", Values::I32, "class index from 0; null where an image has no single class"),
         Column::new("embedding", Values::Tensor, "mean of the map over positions, shape [channels]"),
         Column::new("map", Values::Tensor, "last feature map, shape [channels, rows, columns]"),
+        Column::new("labels", Values::I32List, "classes the image counts as, ascending"),
     ],
 };
 
@@ -47,6 +73,8 @@ pub struct ImageRows {
     pub height: Vec<i32>,
     pub bytes: Vec<Vec<u8>>,
     pub boxes: Vec<Vec<Box2>>,
+    pub labels: Vec<Vec<i32>>,
+    pub set_aside: Vec<Vec<Box2>>,
 }
 
 impl ImageRows {
@@ -64,6 +92,8 @@ impl ImageRows {
             Cells::I32(self.height),
             Cells::Bytes(self.bytes),
             Cells::Boxes(self.boxes),
+            Cells::I32List(self.labels),
+            Cells::Boxes(self.set_aside),
         ]
     }
 
@@ -79,6 +109,8 @@ impl ImageRows {
             height: columns.next()?,
             bytes: columns.next()?,
             boxes: columns.next()?,
+            labels: columns.next()?,
+            set_aside: columns.next()?,
         })
     }
 
@@ -92,6 +124,8 @@ impl ImageRows {
         self.height.extend(more.height);
         self.bytes.extend(more.bytes);
         self.boxes.extend(more.boxes);
+        self.labels.extend(more.labels);
+        self.set_aside.extend(more.set_aside);
         self
     }
 
@@ -106,6 +140,27 @@ impl ImageRows {
     }
 }
 
+/// Columns of [`BAD_IMAGES`], an entry a row.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs, reason = "each field is documented as a column of the table")]
+pub struct BadRows {
+    pub image_key: Vec<String>,
+    pub reason: Vec<String>,
+}
+
+impl BadRows {
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![Cells::Text(self.image_key), Cells::Text(self.reason)]
+    }
+
+    /// The columns of a part that was read.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self { image_key: columns.next()?, reason: columns.next()? })
+    }
+}
+
 /// Columns of [`FEATURES`], an entry a row; tensors have their rows one after the other.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs, reason = "each field is documented as a column of the table")]
@@ -116,6 +171,7 @@ pub struct FeatureRows {
     pub label: Vec<Option<i32>>,
     pub embedding: Vec<f32>,
     pub map: Vec<f32>,
+    pub labels: Vec<Vec<i32>>,
 }
 
 impl FeatureRows {
@@ -135,6 +191,7 @@ impl FeatureRows {
             Cells::I32Opt(self.label),
             Cells::Tensor(self.embedding),
             Cells::Tensor(self.map),
+            Cells::I32List(self.labels),
         ]
     }
 
@@ -148,6 +205,7 @@ impl FeatureRows {
             label: columns.next()?,
             embedding: columns.next()?,
             map: columns.next()?,
+            labels: columns.next()?,
         })
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use features::error::{Error, Result};
+use features::preprocess::Preprocessing;
 use features::stage::Stage;
 use features::table::FEATURES;
 use features::tensor::{Device, from_vec, to_vec};
@@ -68,7 +69,10 @@ pub fn run(stage: &Stage) -> Result<()> {
 }
 
 fn spec(stage: &Stage, config: &Config, reader: &Reader) -> Result<ArtifactSpec> {
-    let table = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: BTreeMap::new() };
+    // Carried on, so that `attribute` can refuse a backbone that would see pictures otherwise.
+    let note = reader.meta(Preprocessing::NOTE).map(|note| (Preprocessing::NOTE.to_string(), note.to_string()));
+    let meta: BTreeMap<String, String> = note.into_iter().collect();
+    let table = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: meta.clone() };
     let bug = |error| Error::Bug(format!("the [probe] section cannot be written as JSON ({error})"));
     Ok(ArtifactSpec {
         stage: "probe",

@@ -108,6 +108,8 @@ fn experiment(name: &str) -> Scratch {
         height: vec![4, 40],
         bytes: vec![vec![]; 2],
         boxes: vec![vec![], vec![Box2 { class: 1, xmin: 10, ymin: 0, xmax: 30, ymax: 20 }]],
+        labels: vec![vec![0], vec![1]],
+        set_aside: vec![vec![]; 2],
     };
     write(scratch.0.join("images"), vec![(&IMAGES, "images", vec![])], vec![vec![images.cells()]]);
     let none = || MapRows::default().cells();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::cells::Cells;
 use super::fingerprint::{Input, fingerprint, sorted};
 use super::manifest::{FileEntry, MANIFEST_VERSION, Manifest, PartEntry, TableEntry, damaged};
-use super::part::{Footer, encode, file_name};
+use super::part::{Footer, PartFile, encode, file_name};
 use super::shard::{Run, Shard};
 use super::staging::{Place, Staging, belongs};
 use super::table::Table;
@@ -115,6 +115,21 @@ impl Artifact {
     /// Hash of all that determines this artifact, hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// All rows of the table at this position of the specification, of the parts that are there: for small tables that
+    /// decide whether to finish.
+    pub fn staged(&self, table: usize) -> Result<Vec<Cells>> {
+        let spec = &self.spec.tables[table];
+        let mut all: Vec<Cells> = spec.table.columns.iter().map(Cells::empty).collect();
+        let columns: Vec<usize> = (0..all.len()).collect();
+        for part in (0..self.spec.parts).filter(|&part| self.has_part(part)) {
+            let path = self.staging.part(&spec.dir, &file_name(part, self.spec.parts));
+            for (cells, more) in all.iter_mut().zip(PartFile::open(&path, spec.table)?.read(spec.table, &columns)?) {
+                cells.append(more)?;
+            }
+        }
+        Ok(all)
     }
 
     /// The parts that a shard makes.

@@ -1,14 +1,21 @@
 //! Named tensors: what a checkpoint file holds, and filling a network from them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::resnet::{Norm, Parameters};
+use super::{
+    report::LoadReport,
+    resnet::{Norm, Parameters},
+};
 use crate::{
     error::{Error, Result},
     network::ChannelScale,
     tensor::{Device, Tensor, from_vec},
+    weights::{Element, WeightFile},
 };
 
 /// Shape and values, row-major.
@@ -58,74 +65,101 @@ pub fn write(tensors: &NamedTensors, metadata: BTreeMap<String, String>) -> Resu
 }
 
 fn widen(view: &TensorView) -> Option<Vec<f32>> {
-    let data = view.data();
-    let pairs = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    Some(match view.dtype() {
-        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::BF16 => pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
-        Dtype::F16 => pairs().map(half_to_f32).collect(),
-        // Counters such as num_batches_tracked: kept as numbers, never asked for.
-        Dtype::I64 => {
-            data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("chunks of 8")) as f32).collect()
-        }
-        _ => return None,
-    })
+    Element::of_safetensors(&view.dtype().to_string()).map(|element| element.widen(view.data()))
 }
 
-/// IEEE half precision: 1 sign, 5 exponent, 10 mantissa bits.
-fn half_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    match exponent {
-        0 => sign * mantissa * 2f32.powi(-24),
-        31 if mantissa == 0.0 => sign * f32::INFINITY,
-        31 => f32::NAN,
-        _ => sign * (1.0 + mantissa / 1024.0) * 2f32.powi(exponent - 15),
+/// Tensors that can be asked for by name.
+pub trait Tensors {
+    /// Extents of the tensor called `name`, if there is one.
+    fn shape(&self, name: &str) -> Option<&[usize]>;
+    /// Its values, row-major.
+    fn values(&self, name: &str) -> Result<Vec<f32>>;
+}
+
+impl Tensors for NamedTensors {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.get(name).map(|tensor| &tensor.shape[..])
+    }
+
+    fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let tensor = self.get(name).ok_or_else(|| Error::Bug(format!("tensor {name} was not asked for first")))?;
+        Ok(tensor.values.clone())
     }
 }
 
-/// Fills a network from named tensors and remembers everything that does not fit.
+/// Those tensors of a file whose names begin with a prefix, called by the rest of their names.
+#[derive(Debug, Clone, Copy)]
+pub struct Within<'a> {
+    /// The file.
+    pub file: &'a WeightFile,
+    /// The beginning of the names.
+    pub prefix: &'a str,
+}
+
+impl Tensors for Within<'_> {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.file.tensors.get(&format!("{}{name}", self.prefix)).map(|stored| &stored.shape[..])
+    }
+
+    fn values(&self, name: &str) -> Result<Vec<f32>> {
+        self.file.values(&format!("{}{name}", self.prefix))
+    }
+}
+
+/// Fills a network from named tensors and remembers what was asked for and everything that does not fit.
 pub struct Checkpoint<'a> {
-    tensors: &'a NamedTensors,
+    tensors: &'a dyn Tensors,
     device: &'a Device,
-    problems: Vec<String>,
+    asked: BTreeSet<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+    failure: Option<Error>,
 }
 
 impl<'a> Checkpoint<'a> {
     /// Reads from `tensors`, places on `device`.
-    pub fn new(tensors: &'a NamedTensors, device: &'a Device) -> Self {
-        Self { tensors, device, problems: Vec::new() }
+    pub fn new(tensors: &'a dyn Tensors, device: &'a Device) -> Self {
+        let (asked, missing, misshapen) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self { tensors, device, asked, missing, misshapen, failure: None }
     }
 
-    /// Fails with the whole list if any tensor was missing or misshapen.
-    pub fn check(&self, what: &str) -> Result<()> {
-        if self.problems.is_empty() {
-            return Ok(());
+    /// Fails with the whole list if any tensor was missing, misshapen or unreadable.
+    pub fn check(self, what: &str) -> Result<()> {
+        self.finish()?.check(what)
+    }
+
+    /// What was asked for and what did not fit; an error only where the file could not be read.
+    pub fn finish(self) -> Result<LoadReport> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(LoadReport {
+                asked: self.asked,
+                missing: self.missing,
+                misshapen: self.misshapen,
+                ..LoadReport::default()
+            }),
         }
-        Err(Error::BadData(format!(
-            "{what}: {} tensors do not fit the architecture: {}; check that the description beside the weights names \
-             the right architecture",
-            self.problems.len(),
-            self.problems.join(", ")
-        )))
     }
 
     fn take<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Tensor<D> {
-        let count = shape.iter().product();
-        let values = match self.tensors.get(name) {
+        self.asked.insert(name.to_string());
+        let values = match self.tensors.shape(name) {
             // A classifier stored as a matrix is the same numbers as a 1x1 convolution, hence the comparison of
             // extents without trailing ones.
-            Some(t) if without_ones(&t.shape) == without_ones(&shape) => t.values.clone(),
-            Some(t) => {
-                self.problems.push(format!("{name} is {:?}, not {shape:?}", t.shape));
-                vec![1.0; count]
+            Some(found) if without_ones(found) == without_ones(&shape) => {
+                self.tensors.values(name).map_err(|error| self.failure = Some(error)).ok()
+            }
+            Some(found) => {
+                self.misshapen.push(format!("{name} is {found:?}, not {shape:?}"));
+                None
             }
             None => {
-                self.problems.push(format!("{name} is missing"));
-                vec![1.0; count]
+                self.missing.push(name.to_string());
+                None
             }
         };
-        from_vec(values, shape, self.device)
+        // The network is dropped when anything did not fit; ones keep its arithmetic defined until then.
+        from_vec(values.unwrap_or_else(|| vec![1.0; shape.iter().product()]), shape, self.device)
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Block {
     Basic,
     /// 1x1, 3x3, 1x1 with four times the width at the end.
     Bottleneck,
+    /// The same with twice the width inside (Zagoruyko & Komodakis 2016 in torchvision's form, `wide_resnet50_2`).
+    WideBottleneck,
 }
 
 /// Whether a norm subtracts its mean and has a shift.
@@ -133,7 +135,7 @@ impl ResNet {
     fn expansion(&self) -> usize {
         match self.block {
             Block::Basic => 1,
-            Block::Bottleneck => 4,
+            Block::Bottleneck | Block::WideBottleneck => 4,
         }
     }
 
@@ -167,10 +169,16 @@ impl ResNet {
 
     fn block(&self, builder: &mut Builder, prefix: &str, input: usize, width: usize, stride: usize) -> Layer {
         let output = width * self.expansion();
+        let inner = match self.block {
+            Block::Basic | Block::Bottleneck => width,
+            Block::WideBottleneck => 2 * width,
+        };
         // (output, input, kernel, stride) of each convolution of the main branch.
         let convolutions = match self.block {
             Block::Basic => vec![(width, input, 3, stride), (width, width, 3, 1)],
-            Block::Bottleneck => vec![(width, input, 1, 1), (width, width, 3, stride), (output, width, 1, 1)],
+            Block::Bottleneck | Block::WideBottleneck => {
+                vec![(inner, input, 1, 1), (inner, inner, 3, stride), (output, inner, 1, 1)]
+            }
         };
         let last = convolutions.len() - 1;
         let mut main = Vec::new();

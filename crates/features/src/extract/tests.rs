@@ -9,7 +9,7 @@ use crate::backbone::{
     self, Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stem, named,
 };
 use crate::network::ChannelScale;
-use crate::preprocess::Encoding;
+use crate::preprocess::{Encoding, Fit};
 use crate::random::{Stream, normal, stream};
 use crate::shapes;
 use crate::stage::StageArgs;
@@ -66,6 +66,7 @@ fn write_backbone(directory: &Path, architecture: ResNet) {
         name: "random".into(),
         input_size: shapes::TILE,
         encoding,
+        fit: Fit::Exact,
         architecture,
         provenance: Default::default(),
     };

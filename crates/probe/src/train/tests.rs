@@ -48,7 +48,9 @@ fn features(out: &Path) {
             rows.image_id.push(rows.image_id.len() as i64);
             rows.image_key.push(format!("{name}/{image:05}"));
             rows.split.push(name.to_string());
-            rows.label.push((name != "scenes").then(|| split.labels[image] as i32));
+            let label = (name != "scenes").then(|| split.labels[image] as i32);
+            rows.label.push(label);
+            rows.labels.push(label.into_iter().collect());
         }
         rows.embedding.extend(split.pooled);
         rows.map.extend(split.maps);

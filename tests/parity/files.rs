@@ -1,0 +1,59 @@
+//! From image files to features against torchvision and Pillow, through the programs' own stages.
+
+use std::{collections::BTreeMap, path::Path};
+
+use features::{
+    artifact::Reader,
+    backbone::named,
+    extract::extract,
+    import::{Bad, import},
+    stage::{Stage, StageArgs},
+    table::{FEATURES, FeatureRows},
+};
+
+use crate::expected;
+
+#[derive(serde::Deserialize)]
+struct Expected {
+    tolerance: f32,
+    files: Vec<String>,
+    tensors: Vec<(String, Vec<usize>)>,
+    pooled: Vec<Vec<f32>>,
+}
+
+#[test]
+fn photographs_become_torchvisions_features() {
+    let stored: Expected = expected::read("files");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let place = directory.path();
+    let tensors = expected::checkpoint(&stored.tensors, &BTreeMap::new());
+    let weights = named::write(&tensors, BTreeMap::new()).expect("writable tensors");
+    std::fs::write(place.join("resnet18.safetensors"), weights).expect("writable");
+    std::fs::write(place.join("resnet18.toml"), "input_size = 64\nfit = { short_side = 72 }\n").expect("writable");
+    let lines: Vec<String> = stored.files.iter().map(|name| format!("{name} 0\n")).collect();
+    std::fs::write(place.join("list.txt"), lines.concat()).expect("writable");
+    let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join("pillow");
+    let experiment = format!(
+        "[[data.source]]\nkind = \"list\"\npath = \"{0}/list.txt\"\nroot = \"{1}\"\nsplit = \"test\"\n\
+         [features]\nimages = \"{0}/out/images\"\nbackbone = \"{0}/resnet18.safetensors\"\nsplits = [\"test\"]\n\
+         keep_bits = 23\n",
+        place.display(),
+        photographs.display()
+    );
+    std::fs::write(place.join("experiment.toml"), experiment).expect("writable");
+    let args = StageArgs {
+        config: Some(place.join("experiment.toml")),
+        out: Some(place.join("out")),
+        quiet: true,
+        ..StageArgs::default()
+    };
+    let stage = Stage::new(args).expect("a good experiment");
+    import(&stage, Bad::Refuse).expect("an image table");
+    extract(&stage).expect("features");
+    let reader = Reader::open(&place.join("out/features"), &FEATURES).expect("a feature table");
+    let rows = FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns");
+    for (index, name) in stored.files.iter().enumerate() {
+        let found = &rows.embedding[index * 512..(index + 1) * 512];
+        expected::check(name, found, &stored.pooled[index], stored.tolerance);
+    }
+}
