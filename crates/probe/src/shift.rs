@@ -9,7 +9,7 @@ use features::error::{Error, Result};
 use crate::data::Split;
 use crate::linear::root_mean_square_norm;
 use crate::loss::Loss;
-use crate::minimise::minimise;
+use crate::minimise::{Curved, minimise_newton};
 use crate::spec::{Head, Kind};
 use crate::trained::{LogEntry, Trained};
 
@@ -92,7 +92,7 @@ impl<'a> Problem<'a> {
         let loss = if source_loss == Loss::BcePlain { Loss::BcePlain } else { Loss::Bce };
         let mut start = vec![0.0; self.train.channels + 1];
         start[self.train.channels] = 1.0;
-        let minimum = minimise(|point| self.sigmoid_loss(loss, point), start, 1e-7, 1000);
+        let minimum = minimise_newton(|point| self.sigmoid_loss(loss, point), start, 1e-10, 100);
         let temperature = minimum.point[self.train.channels];
         let common = minimum.point[..self.train.channels].iter().map(|d| d * self.scale / temperature).collect();
         let log = vec![
@@ -103,30 +103,47 @@ impl<'a> Problem<'a> {
         (common, log)
     }
 
-    /// Value and gradient at `[d, a]`.
-    fn sigmoid_loss(&self, loss: Loss, point: &[f64]) -> (f64, Vec<f64>) {
+    /// Value, gradient and Hessian at `[d, a]`.
+    // METHOD: with p the sigmoid, t the target and w = p (1 - p): gradient sum (p - t) (x, z), Hessian sum w (x, z)(x, z)^T,
+    // over tiles and classes. The x part of a tile is common to its classes, so one outer product a tile does for all.
+    fn sigmoid_loss(&self, loss: Loss, point: &[f64]) -> Curved {
         let channels = self.train.channels;
         let off = loss.off_target(self.classes);
         let (common, temperature) = (&point[..channels], point[channels]);
-        let (mut value, mut gradient) = (0.0, vec![0.0; channels + 1]);
+        let unknowns = channels + 1;
+        let (mut value, mut gradient, mut hessian) = (0.0, vec![0.0; unknowns], vec![0.0; unknowns * unknowns]);
         let rows = self.inputs.chunks(channels).zip(self.logits.chunks(self.classes));
         for ((input, logits), &label) in rows.zip(&self.train.labels) {
             let shift = input.iter().zip(common).map(|(x, d)| x * d).sum::<f64>() + self.offset;
-            let mut slope = 0.0;
+            let (mut slope, mut curve, mut mixed) = (0.0, 0.0, 0.0);
             for (class, source) in logits.iter().enumerate() {
                 let target = if class == label { 1.0 } else { off };
                 let logit = temperature * source + shift;
                 let small = (-logit.abs()).exp();
                 value += logit.max(0.0) + small.ln_1p() - target * logit;
                 let probability = if logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+                let weight = small / ((1.0 + small) * (1.0 + small));
                 slope += probability - target;
                 gradient[channels] += (probability - target) * source;
+                curve += weight;
+                mixed += weight * source;
+                hessian[unknowns * unknowns - 1] += weight * source * source;
             }
             gradient.iter_mut().zip(input).for_each(|(g, x)| *g += slope * x);
+            for (i, x) in input.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+                let (row, factor) = (&mut hessian[i * unknowns..i * unknowns + i + 1], curve * x);
+                row.iter_mut().zip(input).for_each(|(h, y)| *h += factor * y);
+            }
+            hessian[channels * unknowns..].iter_mut().zip(input).for_each(|(h, x)| *h += mixed * x);
+        }
+        for i in 0..unknowns {
+            for j in 0..i {
+                hessian[j * unknowns + i] = hessian[i * unknowns + j];
+            }
         }
         let count = self.logits.len() as f64;
-        gradient.iter_mut().for_each(|g| *g /= count);
-        (value / count, gradient)
+        gradient.iter_mut().chain(&mut hessian).for_each(|x| *x /= count);
+        Curved { value: value / count, gradient, hessian }
     }
 }
 
@@ -204,18 +221,23 @@ mod tests {
         let (source, train) = source();
         let problem = Problem::new(&source, &train).unwrap();
         let point: Vec<f64> = (0..7).map(|i| 0.3 * f64::from(i) - 1.0).collect();
-        let (_, gradient) = problem.sigmoid_loss(Loss::Bce, &point);
+        let here = problem.sigmoid_loss(Loss::Bce, &point);
         for i in 0..7 {
             let at = |step: f64| {
                 let mut moved = point.clone();
                 moved[i] += step;
-                problem.sigmoid_loss(Loss::Bce, &moved).0
+                problem.sigmoid_loss(Loss::Bce, &moved)
             };
-            let want = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((gradient[i] - want).abs() < 1e-8, "{i} {} {want}", gradient[i]);
+            let (up, down) = (at(1e-5), at(-1e-5));
+            let want = (up.value - down.value) / 2e-5;
+            assert!((here.gradient[i] - want).abs() < 1e-8, "{i} {} {want}", here.gradient[i]);
+            for j in 0..7 {
+                let want = (up.gradient[j] - down.gradient[j]) / 2e-5;
+                assert!((here.hessian[i * 7 + j] - want).abs() < 1e-8, "{i} {j} {} {want}", here.hessian[i * 7 + j]);
+            }
         }
         let probe = shifted(&source, Head::ShiftFit, 3.0, &train).unwrap();
-        assert!(probe.log[1].value < 1e-6, "{:?}", probe.log);
+        assert!(probe.log[1].value < 1e-9, "{:?}", probe.log);
         assert!(probe.log[2].value > 0.0);
     }
 

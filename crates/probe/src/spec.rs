@@ -98,7 +98,7 @@ impl Head {
     pub fn optimiser(self) -> &'static str {
         match self {
             Self::ShiftUp | Self::ShiftDown => "none",
-            Self::ShiftFit => "lbfgs",
+            Self::ShiftFit => "newton",
             _ => "sgd",
         }
     }

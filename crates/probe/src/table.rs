@@ -36,7 +36,7 @@ pub const PROBES: Table = Table {
         ),
         Column::new("offset", Values::Text, "none, or log_classes: -ln(classes - 1) added to every logit"),
         Column::new("bias", Values::Bool, "whether layers have a trained bias"),
-        Column::new("optimiser", Values::Text, "sgd (momentum 0.9, weight decay 0), lbfgs, or none"),
+        Column::new("optimiser", Values::Text, "sgd (momentum 0.9, weight decay 0), newton, or none"),
         Column::new("learning_rate", Values::F64, "peak step size; of a shift_*, that of its source"),
         Column::new("seed", Values::I64, "seed of the initial weights"),
         Column::new("epochs", Values::I32, "passes over the training tiles; of a shift_*, those of its source"),

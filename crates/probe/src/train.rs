@@ -27,7 +27,7 @@ use crate::weights::to_safetensors;
 use crate::{linear, mlp, shift};
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 const FEATURES_DIR: &str = "features";
 /// Tiles evaluated at once.
 const EVALUATION_BATCH: usize = 200;

@@ -4,6 +4,8 @@ use features::network::NORM_EPSILON;
 use features::network::PATCH_NORM_EPSILON;
 use features::tensor::{Device, Tensor, from_vec, to_vec};
 
+use super::columns::Moments;
+use super::fused;
 use crate::spec::{Kind, ProbeSpec};
 use crate::trained::{Context, initial};
 use crate::weights::Weights;
@@ -109,6 +111,58 @@ impl Layers {
         values
     }
 
+    /// How the layers compute.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The layers as plain numbers.
+    pub fn plain(&self) -> Vec<fused::Layer> {
+        let values = |slot: usize| to_vec(self.parameters[slot].clone().inner());
+        let layer = |slots: &Slots| {
+            let [outputs, inputs] = self.parameters[slots.weight].dims();
+            let norm = slots.norm.as_ref().map(|norm| fused::Norm {
+                gamma: values(norm.gamma),
+                beta: norm.beta.map(values),
+                mean: to_vec(norm.mean.clone()),
+                variance: to_vec(norm.variance.clone()),
+            });
+            fused::Layer { weight: values(slots.weight), inputs, outputs, bias: slots.bias.map(values), norm }
+        };
+        self.slots.iter().map(layer).collect()
+    }
+
+    /// Lets a batch's statistics, one for each norm, enter the running ones.
+    pub fn observe<'a>(&mut self, moments: impl Iterator<Item = &'a Moments>, rows: usize) {
+        let norms = self.slots.iter_mut().filter_map(|slots| slots.norm.as_mut());
+        for (norm, moments) in norms.zip(moments) {
+            let device = norm.mean.device();
+            let row = |values: &Vec<f32>| from_vec(values.clone(), [1, values.len()], &device);
+            norm.observe(row(&moments.mean), row(&moments.variance), rows);
+        }
+    }
+
+    /// Gradients of the layers as tensors, one a parameter.
+    pub fn ordered(&self, gradients: Vec<fused::Gradients>, device: &Device) -> Vec<Tensor<2>> {
+        let mut ordered: Vec<Option<Tensor<2>>> = vec![None; self.parameters.len()];
+        for (slots, found) in self.slots.iter().zip(gradients) {
+            let (gamma, beta) = found.norm.map_or((None, None), |(gamma, beta)| (Some(gamma), beta));
+            let norm = slots.norm.as_ref();
+            let places = [
+                (Some(slots.weight), Some(found.weight)),
+                (slots.bias, found.bias),
+                (norm.map(|norm| norm.gamma), gamma),
+                (norm.and_then(|norm| norm.beta), beta),
+            ];
+            for (place, values) in places {
+                if let (Some(place), Some(values)) = (place, values) {
+                    ordered[place] = Some(from_vec(values, self.parameters[place].dims(), device));
+                }
+            }
+        }
+        ordered.into_iter().flatten().collect()
+    }
+
     /// Gradients of a tracked scalar, one a parameter.
     pub fn gradients(&self, scalar: Tensor<1>) -> Vec<Tensor<2>> {
         let mut gradients = scalar.backward();
@@ -191,12 +245,7 @@ impl Norm {
                 let mean = values.clone().mean_dim(0);
                 let centred = values.clone() - mean.clone();
                 let variance = centred.clone().powi_scalar(2).mean_dim(0);
-                let correction = match self.beta {
-                    Some(_) if rows > 1 => rows as f32 / (rows - 1) as f32,
-                    _ => 1.0,
-                };
-                self.mean = running(&self.mean, mean.clone().inner());
-                self.variance = running(&self.variance, variance.clone().inner().mul_scalar(correction));
+                self.observe(mean.clone().inner(), variance.clone().inner(), rows);
                 (Some(centred), mean, variance)
             }
             Mode::Evaluate => (None, Tensor::from_inner(self.mean.clone()), Tensor::from_inner(self.variance.clone())),
@@ -206,6 +255,18 @@ impl Norm {
             Some(beta) => centred.unwrap_or_else(|| values - mean) * scale + parameters[beta].clone(),
             None => values * scale,
         }
+    }
+}
+
+impl Norm {
+    /// Lets mean and biased variance of a batch of `rows` enter the running statistics.
+    fn observe(&mut self, mean: Tensor<2>, variance: Tensor<2>, rows: usize) {
+        let correction = match self.beta {
+            Some(_) if rows > 1 => rows as f32 / (rows - 1) as f32,
+            _ => 1.0,
+        };
+        self.mean = running(&self.mean, mean);
+        self.variance = running(&self.variance, variance.mul_scalar(correction));
     }
 }
 
