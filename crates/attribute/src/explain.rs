@@ -19,6 +19,7 @@ use crate::{
         integrated_gradients::Quadrature, lrp,
     },
     plan::{Entry, Plan},
+    program::Program,
     tape::Tape,
 };
 
@@ -195,10 +196,14 @@ impl Explainer {
         });
         let cotangents = Tensor::cat(cotangents.collect(), 0);
         let [_, _, rows, columns] = pass.image.dims();
+        let program = match method.depth() {
+            Depth::Features => Program::default(),
+            Depth::Pixels => pass.backbone.fasten(&group.backbone),
+        };
         let maps = |cotangents: Tensor<4>| match method.depth() {
             Depth::Features => grad_cam::maps(&pass.features, cotangents, [rows, columns]),
             Depth::Pixels => {
-                let pulled = pass.backbone.pull_back(&group.backbone, cotangents);
+                let pulled = program.pull_back(cotangents);
                 match method {
                     Method::GuidedBackprop => guided_backprop::maps(pulled),
                     Method::Lrp | Method::LrpReference => lrp::maps(pulled),
@@ -218,7 +223,8 @@ impl Explainer {
         let rows = chosen.len() * targets.len();
         let points = self.budget.quadrature.points(self.budget.steps);
         let together = (self.budget.chunk / rows).max(1);
-        let sums = points.chunks(together).map(|points| {
+        let (mut integral, mut rest): (Option<Tensor<4>>, _) = (None, Program::default());
+        for points in points.chunks(together) {
             let pass = Pass::record(&self.network, &heads, &integrated_gradients::path(image, points));
             let cotangents = pass.heads.iter().zip(chosen).map(|(tape, &head)| {
                 let seeds = one_hot(tape.output(), targets).repeat_dim(0, points.len());
@@ -230,16 +236,20 @@ impl Explainer {
             let cotangents = Tensor::cat(cotangents.collect(), 1);
             let [_, wide, height, width] = cotangents.dims();
             let cotangents = cotangents.reshape([points.len() * rows, wide / rows, height, width]);
-            let pulled = if points.len() == 1 {
-                let parts =
-                    chunks(cotangents, self.budget.chunk).map(|chunk| pass.backbone.pull_back(&group.backbone, chunk));
-                Tensor::cat(parts.collect(), 0)
-            } else {
-                pass.backbone.pull_back(&group.backbone, cotangents)
-            };
-            integrated_gradients::weighted(pulled, points)
-        });
-        let integral = sums.reduce(|total, part| total + part).expect("a quadrature has at least one point");
+            let (body, linear) = pass.backbone.fasten(&group.backbone).split();
+            rest = linear;
+            let chunk = if points.len() == 1 { self.budget.chunk } else { points.len() * rows };
+            let pulled = Tensor::cat(chunks(cotangents, chunk).map(|chunk| body.pull_back(chunk)).collect(), 0);
+            // Point by point, so that the sum does not depend on how many are done at once.
+            for (i, (_, weight)) in points.iter().enumerate() {
+                let part = pulled.clone().narrow(0, i * rows, rows) * *weight as f32;
+                integral = Some(match integral {
+                    Some(total) => total + part,
+                    None => part,
+                });
+            }
+        }
+        let integral = rest.pull_back(integral.expect("a quadrature has at least one point"));
         rows_of(integrated_gradients::maps(image, integral))
     }
 }

@@ -16,6 +16,7 @@ pub mod item;
 pub mod linear;
 pub mod method;
 pub mod plan;
+pub mod program;
 pub mod rule;
 pub mod table;
 pub mod tape;

@@ -77,14 +77,6 @@ pub fn path(input: &Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
     Tensor::cat(inputs.collect(), 0)
 }
 
-/// The weighted sum over points: gradients `[points * k, c, h, w]`, point-major, to `[k, c, h, w]`.
-pub fn weighted(gradients: Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
-    let rows = gradients.dims()[0] / points.len();
-    let parts =
-        points.iter().enumerate().map(|(i, (_, weight))| gradients.clone().narrow(0, i * rows, rows) * *weight as f32);
-    parts.reduce(|total, part| total + part).expect("a quadrature has at least one point")
-}
-
 /// `input` `[1, c, h, w]` and the integral of its gradients `[m, c, h, w]` to maps `[m, h, w]`.
 // METHOD: sum_c (x - 0)_c * integral_c.
 pub fn maps(input: &Tensor<4>, integral: Tensor<4>) -> Tensor<3> {

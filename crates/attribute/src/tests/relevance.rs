@@ -10,7 +10,7 @@ use crate::{
     composite::{Composite, ResidualSum},
     linear::LinearMap,
     plan::{Entry, Plan, Step},
-    rule::{Bound, BoxRule, GammaRule, Sign},
+    rule::{Bound, BoxRule, Carrier, Sign, SplitRule},
     tape::Tape,
 };
 
@@ -96,12 +96,12 @@ fn gamma_rule_is_its_formula() {
     let raise = |z: f64, c: f64| if z * c > 0.0 { c * (1.0 + GAMMA) } else { c };
     let matrix = dense(&conv, [2, 6, 5]);
     let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, |z, w, i| raise(z, w * x[i]), raise);
-    let rule = GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, Sign::Any);
-    compare(pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))), expected);
+    let rule = SplitRule::gamma(&LinearMap::conv(&conv), GAMMA as f32, Sign::Any, Carrier::All);
+    compare(pulled(&conv, &input, &relevance, Bound::Split(Box::new(rule))), expected);
     let input = input.clamp_min(0.0);
     let rules = [Sign::Any, Sign::NonNegative]
-        .map(|sign| GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, sign))
-        .map(|rule| pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))));
+        .map(|sign| SplitRule::gamma(&LinearMap::conv(&conv), GAMMA as f32, sign, Carrier::All))
+        .map(|rule| pulled(&conv, &input, &relevance, Bound::Split(Box::new(rule))));
     let [any, positive] = rules;
     check(any, positive, 1e-5);
 }
@@ -164,7 +164,7 @@ fn heads_and_folds_have_the_rules_of_the_reference() {
         Composite::EpsilonGammaBox { low: vec![0.0; 3], high: vec![1.0; 3], sum: ResidualSum::Proportional };
     let linear = Network::new(vec![draw.conv([6, 4], 1, 1), Layer::GlobalAvgPool]);
     let plan = Plan::bind(&linear, &composite, Entry::Features).unwrap();
-    assert!(matches!(plan.steps[0].bound, Bound::Gamma(_)));
+    assert!(matches!(plan.steps[0].bound, Bound::Split(_)));
     assert!(matches!(plan.steps[1].bound, Bound::GlobalAverageShare));
     let plan = Plan::bind(&draw.conventional(), &composite, Entry::Pixels).unwrap();
     assert!(matches!(plan.steps[0].bound, Bound::Box(_)));
