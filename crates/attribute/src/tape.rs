@@ -68,6 +68,21 @@ impl Tape {
         &self.output
     }
 
+    /// The pass through the layers behind layer number `layer`.
+    pub fn after(&self, layer: usize) -> Self {
+        Self { records: self.records[layer + 1..].to_vec(), output: self.output.clone() }
+    }
+
+    /// The output of layer number `layer`, `[n, ..]`.
+    pub fn output_of(&self, layer: usize) -> &Tensor<4> {
+        self.records.get(layer + 1).map_or(&self.output, |next| &next.input)
+    }
+
+    /// The main branch of the sum that is layer number `layer`, if it is one.
+    pub fn main_branch(&self, layer: usize) -> Option<&Self> {
+        self.records[layer].branches.first()
+    }
+
     /// Fastens a plan to this pass, so that any number of cotangents can be pulled back.
     ///
     /// The plan must be bound to the network that was recorded.
@@ -76,7 +91,7 @@ impl Tape {
         for step in plan.steps.iter().rev() {
             let seen = Seen {
                 input: &self.records[step.first].input,
-                output: self.records.get(step.last + 1).map_or(&self.output, |next| &next.input),
+                output: self.output_of(step.last),
                 branches: &self.records[step.first].branches,
             };
             step.bound.fasten(&seen, &mut program);
