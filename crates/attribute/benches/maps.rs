@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use attribute::explain::{Budget, Explainer, Head};
-use attribute::method::{Method, integrated_gradients::Quadrature};
+use attribute::explain::{Explainer, Head, Settings};
+use attribute::method::Method;
 use features::backbone::{Family, Norm, Parameters, ResNet};
 use features::network::{ChannelScale, Conv, Layer, Network};
 use features::random::{normal, stream, uniform};
@@ -52,12 +52,12 @@ fn main() {
         for method in Method::ALL.into_iter().filter(|method| method.unfit(&backbone, &head).is_none()) {
             for chunk in [8, 32] {
                 let head = |id: usize| Head { id: id.to_string(), network: head.clone(), methods: vec![method] };
-                let budget = Budget { chunk, steps: 16, quadrature: Quadrature::GaussLegendre };
+                let settings = Settings { chunk, ..Settings::default() };
                 let bounds = (vec![0.0; channels], vec![1.0; channels]);
                 let heads = (0..probes).map(head).collect();
-                let explainer = Explainer::with_bounds(backbone.clone(), bounds, heads, budget).expect("rules fit");
+                let explainer = Explainer::with_bounds(backbone.clone(), bounds, heads, settings).expect("rules fit");
                 let since = Instant::now();
-                let maps = explainer.explain(&image, &targets).expect("classes exist").len();
+                let maps = explainer.explain(&image, &targets, "bench").expect("classes exist").len();
                 let seconds = since.elapsed().as_secs_f64();
                 println!("  {method:21} chunk {chunk:2}: {maps} maps, {:.1} ms a map", 1e3 * seconds / maps as f64);
             }

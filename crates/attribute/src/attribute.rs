@@ -22,7 +22,8 @@ use rayon::prelude::*;
 
 use crate::{
     config::{AttributeConfig, IntegratedGradients, Missing, select},
-    explain::{Budget, Explainer, Head},
+    explain::{Explainer, Head},
+    forecast::Forecast,
     grid,
     item::{Item, ItemKind, map_shape, of_grid, of_scene, side},
     method::Method,
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// Raised whenever the same configuration would give other maps.
-const ALGORITHM: u32 = 2;
+const ALGORITHM: u32 = 3;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
 /// Directory of the grid table.
@@ -41,17 +42,11 @@ pub const GRIDS_DIR: &str = "attribute.grids";
 /// # Errors
 /// A wrong configuration, a missing input, or too few confident tiles for a grid.
 pub fn run(stage: &Stage) -> Result<()> {
-    let config: AttributeConfig = stage.section("attribute")?;
-    config.check()?;
-    let source: FeaturesConfig = stage.section("features")?;
-    let device = stage.device()?;
-    let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
-    let trained = stage.out.join(PROBES_DIR);
-    backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
-    let probes = probe::load(&stage.out, &device)?;
-    let heads = heads(&config, &backbone.network, &probes)?;
-    let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
-    let spec = spec(stage, &config, &items, &backbone, inputs)?;
+    let job = Job::prepare(stage)?;
+    let items = &job.items;
+    let worker = Worker::new(&job, stage.seed)?;
+    Forecast::of(&worker, items, job.config.keep_bits).check(&job.config)?;
+    let spec = spec(stage, &job)?;
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
         Begin::UpToDate(_) => {
@@ -60,7 +55,6 @@ pub fn run(stage: &Stage) -> Result<()> {
         }
         Begin::Work(artifact) => artifact,
     };
-    let worker = Worker::new(&config, &backbone, heads, device)?;
     let pending = artifact.pending();
     let part_items = |part: usize| &items[part * PART..items.len().min((part + 1) * PART)];
     let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
@@ -73,9 +67,8 @@ pub fn run(stage: &Stage) -> Result<()> {
             progress.advance(1);
             rows
         };
-        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
-        let rows: Vec<Result<MapRows>> = match worker.device {
-            Device::Flex(_) => part_items(part).par_iter().map(explain).collect(),
+        let rows: Vec<Result<MapRows>> = match worker.threads() {
+            2.. => part_items(part).par_iter().map(explain).collect(),
             _ => part_items(part).iter().map(explain).collect(),
         };
         let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
@@ -92,8 +85,34 @@ pub fn run(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// All that a run is made from, read and checked.
+pub(crate) struct Job {
+    pub(crate) config: AttributeConfig,
+    pub(crate) items: Vec<Item>,
+    inputs: Vec<Input>,
+    backbone: Backbone,
+    heads: Vec<Head>,
+    device: Device,
+}
+
+impl Job {
+    pub(crate) fn prepare(stage: &Stage) -> Result<Self> {
+        let config: AttributeConfig = stage.section("attribute")?;
+        config.check()?;
+        let source: FeaturesConfig = stage.section("features")?;
+        let device = stage.device()?;
+        let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+        let trained = stage.out.join(PROBES_DIR);
+        backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
+        let probes = probe::load(&stage.out, &device)?;
+        let heads = heads(&config, &backbone.network, &probes)?;
+        let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
+        Ok(Self { config, items, inputs, backbone, heads, device })
+    }
+}
+
 /// The probes to explain with the methods that fit them; what does not fit is said once a method.
-fn heads(config: &AttributeConfig, backbone: &Network, probes: &[Probe]) -> Result<Vec<Head>> {
+pub(crate) fn heads(config: &AttributeConfig, backbone: &Network, probes: &[Probe]) -> Result<Vec<Head>> {
     let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
     let chosen = select("probes", &config.probes, &ids, Missing::IsAnError)?;
     let settings = &config.integrated_gradients;
@@ -174,13 +193,9 @@ fn items(
     Ok((items, inputs))
 }
 
-fn spec(
-    stage: &Stage,
-    config: &AttributeConfig,
-    items: &[Item],
-    backbone: &Backbone,
-    mut inputs: Vec<Input>,
-) -> Result<ArtifactSpec> {
+fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
+    let Job { config, items, backbone, .. } = job;
+    let mut inputs = job.inputs.clone();
     inputs.push(backbone.input.clone());
     let mut tables = Vec::new();
     for kind in ItemKind::ALL {
@@ -232,7 +247,7 @@ fn tables(items: &[Item], rows: Vec<MapRows>) -> Vec<(usize, Vec<Cells>)> {
 }
 
 /// All that is needed to explain an item.
-struct Worker {
+pub(crate) struct Worker {
     preprocess: Preprocess,
     device: Device,
     keep_bits: u32,
@@ -242,12 +257,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(config: &AttributeConfig, backbone: &Backbone, heads: Vec<Head>, device: Device) -> Result<Self> {
-        let budget = Budget {
-            chunk: config.chunk,
-            steps: config.integrated_gradients.steps,
-            quadrature: config.integrated_gradients.quadrature,
-        };
+    pub(crate) fn new(job: &Job, seed: u64) -> Result<Self> {
+        let Job { config, backbone, heads, device, .. } = job;
+        let settings = config.settings(seed);
         let mut fewer = heads.clone();
         for head in &mut fewer {
             head.methods.retain(|method| *method != Method::IntegratedGradients);
@@ -255,22 +267,36 @@ impl Worker {
         fewer.retain(|head| !head.methods.is_empty());
         Ok(Self {
             preprocess: backbone.encoding.preprocess(),
-            device,
+            device: device.clone(),
             keep_bits: config.keep_bits,
-            full: Explainer::new(backbone, heads, budget)?,
-            short: Explainer::new(backbone, fewer, budget)?,
+            full: Explainer::new(backbone, heads.clone(), settings.clone())?,
+            short: Explainer::new(backbone, fewer, settings)?,
         })
     }
 
-    fn rows(&self, item: &Item) -> Result<MapRows> {
-        let explainer = if item.integrated { &self.full } else { &self.short };
+    /// What explains an item.
+    pub(crate) fn explainer(&self, item: &Item) -> &Explainer {
+        if item.integrated { &self.full } else { &self.short }
+    }
+
+    /// Items that are explained at once.
+    pub(crate) fn threads(&self) -> usize {
+        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
+        match self.device {
+            Device::Flex(_) => rayon::current_num_threads(),
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn rows(&self, item: &Item) -> Result<MapRows> {
+        let explainer = self.explainer(item);
         let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
         let classes: Vec<usize> = item.targets.iter().map(|(_, class)| *class as usize).collect();
         let mut rows = MapRows::default();
-        for mut map in explainer.explain(&image, &classes)? {
+        for mut map in explainer.explain(&image, &classes, &item.name)? {
             let probe = &explainer.heads()[map.head].id;
             if map.values.iter().any(|value| !value.is_finite()) {
-                let method = map.method;
+                let method = map.name();
                 return Err(Error::BadData(format!(
                     "{}: {method} of probe {probe} is not finite; check the weights of probe and backbone",
                     item.name
@@ -284,9 +310,13 @@ impl Worker {
             rows.target_index.push(index);
             rows.target_class.push(class);
             rows.probe_id.push(probe.clone());
-            rows.method.push(map.method.to_string());
+            rows.method.push(map.name());
             rows.logit.push(map.logit);
             rows.relevance_sum.push(map.relevance_sum() as f32);
+            rows.explained.push(map.check.explained);
+            rows.completeness_error.push(map.check.completeness_error);
+            rows.absorbed_fraction.push(map.check.absorbed_fraction);
+            rows.degenerate.push(map.check.degenerate.map(|method| method.to_string()));
             rows.height.push(item.picture.height as i32);
             rows.width.push(item.picture.width as i32);
             round_mantissa(&mut map.values, self.keep_bits);

@@ -2,6 +2,8 @@
 
 use features::stage::StageArgs;
 
+use crate::show::ShowArgs;
+
 /// Explain grids and scenes with every probe and method.
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -28,28 +30,83 @@ use features::stage::StageArgs;
         confident_for = [\"linear-ce-*\", \"linear-bce-*\"]\n  \
         confidence = 0.95         # smallest softmax probability of a tile\n  \
         chunk = 32                # cotangents at once: memory against speed\n  \
-        keep_bits = 7             # mantissa bits of a stored map value\n\n  \
+        keep_bits = 7             # mantissa bits of a stored map value\n  \
+        # disk_budget = 10        # GB; a run whose maps would take more is refused before it starts\n\n  \
         [attribute.integrated_gradients]\n  \
         steps = 16\n  \
         quadrature = \"gauss_legendre\"            # or midpoint\n  \
-        baseline = \"zero\"\n  \
+        baseline = \"zero\"                        # or mean, black, blurred\n  \
         probes = [\"linear-ce-s0\", \"linear-bce-s0\"]  # empty: all\n  \
         grids = 12                # the first ones of each size\n  \
         scenes = 0\n\n\
-        Another method is `lrp:reference`: residual sums copy relevance, as in the published code.\n\
+        [attribute.smooth_grad]\n  \
+        samples = 16\n  \
+        noise = 0.15              # deviation, in units of the range of the picture's values\n\n  \
+        [attribute.occlusion]\n  \
+        window = 32               # pixels\n  \
+        stride = 16\n  \
+        baseline = \"mean\"\n\n  \
+        [attribute.rise]\n  \
+        masks = 500\n  \
+        cells = 8\n  \
+        probability = 0.5         # that a cell is kept\n  \
+        baseline = \"zero\"\n\n  \
+        [attribute.lime]\n  \
+        samples = 500\n  \
+        segments = 100            # about\n  \
+        segmentation = \"slic\"     # or grid\n\n  \
+        [attribute.kernel_shap]\n  \
+        samples = 512\n  \
+        segments = 50\n  \
+        segmentation = \"slic\"\n\n  \
+        [attribute.var]           # maps after a competition of the item's targets, stored as METHOD:var\n  \
+        methods = []\n  \
+        temperature = 10.0\n  \
+        threshold = 0.1\n  \
+        scale = \"largest\"         # magnitudes in units of the largest; none is the published form\n\n\
+        Further methods: gradient, smooth_grad, deconvnet, guided_grad_cam; grad_cam_plus_plus, layer_cam, xgrad_cam, \
+        hires_cam; lrp_epsilon, lrp_epsilon_plus and lrp_epsilon_alpha2_beta1, the last two also with another rule in \
+        the first convolution as lrp_epsilon_plus:flat, lrp_epsilon_plus:w_square, lrp_epsilon_plus:z_box, \
+        lrp_epsilon_alpha2_beta1:flat, lrp_epsilon_alpha2_beta1:w_square, lrp_epsilon_alpha2_beta1:z_box; \
+        excitation_backprop; and, from forward passes only, occlusion, rise, lime, kernel_shap.\n\
+        As the published code does it: `lrp:reference`, where residual sums copy relevance, and `grad_cam:reference`, \
+        at the last convolution before its norm and sum.\n\
         Methods that do not fit a backbone are left out with a warning.\n\n\
         Examples:\n  \
         attribute --config data/experiments/shapes-bcos.toml\n  \
+        attribute --config my.toml --plan          what it would take; writes nothing\n  \
+        attribute show scenes/00003 --config my.toml --methods lrp,grad_cam --probes 'linear-*'\n  \
         attribute --config my.toml --device cuda:0\n  \
         attribute --config my.toml --shard 0/4     a quarter of the parts; then 1/4, 2/4, 3/4 anywhere\n\n\
         A killed run goes on where it stopped; a run with nothing to do says so and ends with 0.\n\
         Exit codes: 0 done, 1 bug, 2 usage, 65 bad data, 66 input missing, 69 no such device, 73 cannot write, \
         75 run again."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Another thing to do than making all maps.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Say how many passes, maps and bytes it would be and about how long it would take, and end
+    #[arg(long)]
+    pub plan: bool,
     /// Flags every stage takes.
     #[command(flatten)]
     pub stage: StageArgs,
+}
+
+/// What else this program does.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Explain one picture and write a PNG with a map for each method, probe and class
+    Show {
+        /// What is shown.
+        #[command(flatten)]
+        show: ShowArgs,
+        /// Flags of the stage.
+        #[command(flatten)]
+        stage: StageArgs,
+    },
 }
 
 #[cfg(test)]
@@ -71,6 +128,11 @@ mod tests {
             format!("scenes = {}", config.scenes),
             format!("confidence = {}", config.confidence),
             format!("chunk = {}", config.chunk),
+            format!("noise = {}", config.smooth_grad.noise),
+            format!("window = {}", config.occlusion.window),
+            format!("masks = {}", config.rise.masks),
+            format!("samples = {}", config.kernel_shap.samples),
+            format!("threshold = {}", config.var.threshold),
             format!("steps = {}", config.integrated_gradients.steps),
             format!("grids = {}", config.integrated_gradients.grids),
         ] {

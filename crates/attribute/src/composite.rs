@@ -18,6 +18,8 @@ pub enum Composite {
     Gradient,
     /// Guided backpropagation: the gradient with guided ReLUs.
     GuidedBackprop,
+    /// Deconvnet: the gradient with ReLUs applied to cotangents.
+    Deconvnet,
     /// B-cos explanation mode: the gradient with constant B-cos scales.
     Bcos,
     /// LRP: box rule on pixels, gamma in convolutions, proportional averages.
@@ -28,6 +30,32 @@ pub enum Composite {
         high: Vec<f32>,
         /// What a sum of branches does.
         sum: ResidualSum,
+    },
+    /// LRP: the epsilon rule in all convolutions.
+    Epsilon,
+    /// LRP: z+ in convolutions, epsilon in heads.
+    EpsilonPlus(First),
+    /// LRP: alpha 2, beta 1 in convolutions, epsilon in heads.
+    EpsilonAlpha2Beta1(First),
+    /// Excitation backpropagation: z+ in all convolutions.
+    ExcitationBackprop,
+}
+
+/// LRP in the first convolution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum First {
+    /// As in all others.
+    Same,
+    /// Every pixel under the kernel alike.
+    Flat,
+    /// In proportion to squared weights.
+    WSquare,
+    /// The box rule.
+    ZBox {
+        /// Smallest value of each input channel.
+        low: Vec<f32>,
+        /// Largest value of each input channel.
+        high: Vec<f32>,
     },
 }
 
@@ -69,8 +97,10 @@ pub enum Kind {
 pub enum Place {
     /// The first convolution, which sees the pixels.
     First,
-    /// Any other layer.
+    /// Any other layer of a backbone.
     Later,
+    /// A layer of a probe head, whose 1x1 convolutions are what other networks have dense layers for.
+    Head,
 }
 
 impl Kind {
@@ -93,13 +123,41 @@ impl Kind {
 impl Composite {
     /// The table.
     pub fn rule(&self, kind: Kind, place: Place) -> Rule {
+        match self {
+            Self::Gradient | Self::GuidedBackprop | Self::Deconvnet | Self::Bcos => self.gradient(kind),
+            Self::EpsilonGammaBox { low, high, sum } => match kind {
+                Kind::Conv => match place {
+                    Place::First => Rule::ZBox { low: low.clone(), high: high.clone() },
+                    // The 1x1 convolution of a linear head is a convolution in the published code too.
+                    Place::Later | Place::Head => Rule::Gamma { gamma: GAMMA },
+                },
+                kind => relevance(kind, *sum),
+            },
+            Self::Epsilon => match kind {
+                Kind::Conv => EPSILON,
+                kind => relevance(kind, ResidualSum::Proportional),
+            },
+            Self::EpsilonPlus(first) => convolutions(kind, place, first, Z_PLUS),
+            Self::EpsilonAlpha2Beta1(first) => {
+                convolutions(kind, place, first, Rule::AlphaBeta { alpha: 2.0, beta: 1.0 })
+            }
+            Self::ExcitationBackprop => match kind {
+                Kind::Conv => Z_PLUS,
+                kind => relevance(kind, ResidualSum::Proportional),
+            },
+        }
+    }
+
+    /// The table of the composites that are gradients but for one kind of layer.
+    fn gradient(&self, kind: Kind) -> Rule {
         match (self, kind) {
             // A cotangent of a sum is a cotangent of each branch.
-            (Self::Gradient | Self::GuidedBackprop | Self::Bcos, Kind::Sum) => Rule::Duplicate,
+            (_, Kind::Sum) => Rule::Duplicate,
             (Self::GuidedBackprop, Kind::Relu) => Rule::Guided,
+            (Self::Deconvnet, Kind::Relu) => Rule::Deconvolved,
             (Self::Bcos, Kind::BcosConv) => Rule::DetachedScale,
             (
-                Self::Gradient | Self::GuidedBackprop | Self::Bcos,
+                _,
                 Kind::Conv
                 | Kind::BcosConv
                 | Kind::Scale
@@ -109,27 +167,41 @@ impl Composite {
                 | Kind::GlobalAvgPool
                 | Kind::Offset,
             ) => Rule::Gradient,
-            (Self::EpsilonGammaBox { low, high, .. }, Kind::Conv) => match place {
-                Place::First => Rule::ZBox { low: low.clone(), high: high.clone() },
-                Place::Later => Rule::Gamma { gamma: GAMMA },
-            },
-            // Heads of B-cos layers on a conventional backbone: see `BcosRule`.
-            (Self::EpsilonGammaBox { .. }, Kind::BcosConv) => Rule::Epsilon { epsilon: STABILISER },
-            (Self::EpsilonGammaBox { .. }, Kind::Scale | Kind::Relu) => Rule::Pass,
-            // The logit offset is a bias and keeps its share. Passing all of it on, as the reference does, turns the
-            // whole map round wherever the offset alone makes the logit negative.
-            (Self::EpsilonGammaBox { sum, .. }, Kind::Offset) => match sum {
-                ResidualSum::Proportional => Rule::Proportional,
-                ResidualSum::Duplicate => Rule::Pass,
-            },
-            // A maximum has no linear part: relevance goes where the gradient goes.
-            (Self::EpsilonGammaBox { .. }, Kind::MaxPool) => Rule::Gradient,
-            (Self::EpsilonGammaBox { .. }, Kind::AvgPool | Kind::GlobalAvgPool) => Rule::Proportional,
-            (Self::EpsilonGammaBox { sum, .. }, Kind::Sum) => match sum {
-                ResidualSum::Proportional => Rule::Proportional,
-                ResidualSum::Duplicate => Rule::Duplicate,
-            },
         }
+    }
+}
+
+/// LRP's epsilon rule with the stabiliser of all others.
+const EPSILON: Rule = Rule::Epsilon { epsilon: STABILISER };
+/// LRP's z+ rule.
+const Z_PLUS: Rule = Rule::AlphaBeta { alpha: 1.0, beta: 0.0 };
+
+/// `rule` in convolutions but perhaps the first, epsilon in heads.
+fn convolutions(kind: Kind, place: Place, first: &First, rule: Rule) -> Rule {
+    match (kind, place, first) {
+        (Kind::Conv, Place::Head, _) => EPSILON,
+        (Kind::Conv, Place::First, First::Flat) => Rule::Flat,
+        (Kind::Conv, Place::First, First::WSquare) => Rule::WSquare,
+        (Kind::Conv, Place::First, First::ZBox { low, high }) => Rule::ZBox { low: low.clone(), high: high.clone() },
+        (Kind::Conv, ..) => rule,
+        (kind, ..) => relevance(kind, ResidualSum::Proportional),
+    }
+}
+
+/// LRP in all layers that are not convolutions.
+fn relevance(kind: Kind, sum: ResidualSum) -> Rule {
+    match (kind, sum) {
+        // Heads of B-cos layers on a conventional backbone: see `BcosRule`.
+        (Kind::Conv | Kind::BcosConv, _) => EPSILON,
+        (Kind::Scale | Kind::Relu, _) => Rule::Pass,
+        // A maximum has no linear part: relevance goes where the gradient goes.
+        (Kind::MaxPool, _) => Rule::Gradient,
+        (Kind::AvgPool | Kind::GlobalAvgPool, _) => Rule::Proportional,
+        // The logit offset is a bias and keeps its share. Passing all of it on, as the reference does, turns the
+        // whole map round wherever the offset alone makes the logit negative.
+        (Kind::Sum | Kind::Offset, ResidualSum::Proportional) => Rule::Proportional,
+        (Kind::Sum, ResidualSum::Duplicate) => Rule::Duplicate,
+        (Kind::Offset, ResidualSum::Duplicate) => Rule::Pass,
     }
 }
 
@@ -138,9 +210,14 @@ impl fmt::Display for Composite {
         f.write_str(match self {
             Self::Gradient => "gradient",
             Self::GuidedBackprop => "guided_backprop",
+            Self::Deconvnet => "deconvnet",
             Self::Bcos => "bcos",
             Self::EpsilonGammaBox { sum: ResidualSum::Proportional, .. } => "epsilon_gamma_box",
             Self::EpsilonGammaBox { sum: ResidualSum::Duplicate, .. } => "epsilon_gamma_box:reference",
+            Self::Epsilon => "epsilon",
+            Self::EpsilonPlus(_) => "epsilon_plus",
+            Self::EpsilonAlpha2Beta1(_) => "epsilon_alpha2_beta1",
+            Self::ExcitationBackprop => "excitation_backprop",
         })
     }
 }

@@ -3,9 +3,14 @@
 use features::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::method::{
-    Method,
-    integrated_gradients::{Baseline, Quadrature},
+use crate::{
+    baseline::Baseline,
+    competition::Var,
+    explain::Settings,
+    method::{
+        Method, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime, occlusion::Occlusion,
+        rise::Rise, smooth_grad::SmoothGrad,
+    },
 };
 
 /// What is explained, by which methods, for which probes.
@@ -32,10 +37,24 @@ pub struct AttributeConfig {
     pub confidence: f32,
     /// Settings of integrated gradients.
     pub integrated_gradients: IntegratedGradients,
-    /// Cotangents pulled through the backbone at once; changes speed and memory only.
+    /// Settings of SmoothGrad.
+    pub smooth_grad: SmoothGrad,
+    /// Settings of occlusion.
+    pub occlusion: Occlusion,
+    /// Settings of RISE.
+    pub rise: Rise,
+    /// Settings of LIME.
+    pub lime: Lime,
+    /// Settings of KernelSHAP.
+    pub kernel_shap: KernelShap,
+    /// Which maps are also stored after a competition of the targets.
+    pub var: Var,
+    /// Cotangents or inputs that go through the backbone at once; changes speed and memory only.
     pub chunk: usize,
     /// Mantissa bits kept of each map value, 1 to 23.
     pub keep_bits: u32,
+    /// Most room on disk that all maps may take, in GB; a run that would take more is refused before it starts.
+    pub disk_budget: Option<f64>,
 }
 
 /// Integrated gradients cost many times more than other methods, so they have a scope of their own.
@@ -76,13 +95,20 @@ impl Default for AttributeConfig {
             grids2: 0,
             targets_per_grid: None,
             scenes: 30,
-            methods: Method::ALL.into_iter().filter(|method| *method != Method::LrpReference).collect(),
+            methods: Method::DEFAULT.to_vec(),
             probes: Vec::new(),
             confident_for: ["linear-ce-*", "linear-bce-*"].map(String::from).to_vec(),
             confidence: 0.95,
             integrated_gradients: IntegratedGradients::default(),
+            smooth_grad: SmoothGrad::default(),
+            occlusion: Occlusion::default(),
+            rise: Rise::default(),
+            lime: Lime::default(),
+            kernel_shap: KernelShap::default(),
+            var: Var::default(),
             chunk: 32,
             keep_bits: 7,
+            disk_budget: None,
         }
     }
 }
@@ -101,6 +127,22 @@ impl AttributeConfig {
             "confidence must be 0 to 1"
         } else if self.integrated_gradients.steps == 0 {
             "integrated_gradients.steps must be at least 1"
+        } else if self.smooth_grad.samples == 0 {
+            "smooth_grad.samples must be at least 1"
+        } else if self.occlusion.window == 0 || self.occlusion.stride == 0 {
+            "occlusion.window and occlusion.stride must be at least 1"
+        } else if self.occlusion.stride > self.occlusion.window {
+            "occlusion.stride must not exceed occlusion.window, or pixels between windows are never covered"
+        } else if self.rise.masks == 0 || self.rise.cells == 0 {
+            "rise.masks and rise.cells must be at least 1"
+        } else if !(self.rise.probability > 0.0 && self.rise.probability <= 1.0) {
+            "rise.probability must be above 0 and at most 1"
+        } else if self.lime.samples < 2 || self.lime.segments == 0 {
+            "lime.samples must be at least 2 and lime.segments at least 1"
+        } else if self.kernel_shap.segments == 0 || self.kernel_shap.samples < 2 * self.kernel_shap.segments {
+            "kernel_shap.samples must be at least twice kernel_shap.segments, or the values are not determined"
+        } else if self.var.methods.iter().any(|method| !self.methods.contains(method)) {
+            "var.methods must be among methods"
         } else if self.methods.is_empty() {
             "methods must name at least one method"
         } else if self.targets_per_grid == Some(0) {
@@ -119,11 +161,29 @@ impl AttributeConfig {
         self.targets_per_grid.unwrap_or(default).min(size * size)
     }
 
-    /// All that the maps depend on, for the fingerprint: everything but `chunk`.
+    /// What the methods are asked to do.
+    pub fn settings(&self, seed: u64) -> Settings {
+        Settings {
+            chunk: self.chunk,
+            steps: self.integrated_gradients.steps,
+            quadrature: self.integrated_gradients.quadrature,
+            baseline: self.integrated_gradients.baseline,
+            smooth_grad: self.smooth_grad,
+            occlusion: self.occlusion,
+            rise: self.rise,
+            lime: self.lime,
+            kernel_shap: self.kernel_shap,
+            var: self.var.clone(),
+            seed,
+        }
+    }
+
+    /// All that the maps depend on, for the fingerprint: everything but `chunk` and `disk_budget`.
     pub fn identity(&self, seed: u64) -> serde_json::Value {
         let mut value = serde_json::json!(self);
         if let Some(keys) = value.as_object_mut() {
             keys.remove("chunk");
+            keys.remove("disk_budget");
             keys.insert("seed".to_string(), seed.into());
         }
         value

@@ -3,24 +3,39 @@
 //! Heads are recorded on the backbone's features. For each composite the cotangents of all heads and targets are laid
 //! side by side and pulled through the backbone together, in chunks that bound memory.
 
+mod averaged;
+mod basis;
+mod check;
+mod cost;
+mod masked;
+mod pass;
+mod pixels;
+mod site;
+
+pub use check::Check;
+pub use cost::Cost;
+
 use std::collections::BTreeSet;
 
 use features::{
     backbone::Backbone,
     error::{Error, Result},
     network::Network,
-    tensor::{Tensor, from_vec, to_vec},
+    tensor::{Tensor, to_vec},
 };
 
 use crate::{
-    composite::{Composite, ResidualSum},
+    baseline::Baseline,
+    competition::Var,
+    composite::{Composite, First, ResidualSum},
     method::{
-        Depth, Method, bcos, grad_cam, guided_backprop, input_x_gradient, integrated_gradients,
-        integrated_gradients::Quadrature, lrp,
+        Family, FirstLayer, Method, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime, lrp,
+        occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
     plan::{Entry, Plan},
-    tape::Tape,
 };
+use pass::Pass;
+use site::Site;
 
 /// A probe head and the methods to be run on it.
 #[derive(Debug, Clone)]
@@ -33,15 +48,49 @@ pub struct Head {
     pub methods: Vec<Method>,
 }
 
-/// What bounds cost.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    /// Cotangents pulled through the backbone at once.
+/// What bounds cost, and what methods can be asked to do otherwise.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Cotangents or inputs that go through the backbone at once: memory against speed, never the result.
     pub chunk: usize,
     /// Points of integrated gradients.
     pub steps: usize,
     /// Where those points are.
     pub quadrature: Quadrature,
+    /// Where the path of integrated gradients begins.
+    pub baseline: Baseline,
+    /// Of SmoothGrad.
+    pub smooth_grad: SmoothGrad,
+    /// Of occlusion.
+    pub occlusion: Occlusion,
+    /// Of RISE.
+    pub rise: Rise,
+    /// Of LIME.
+    pub lime: Lime,
+    /// Of KernelSHAP.
+    pub kernel_shap: KernelShap,
+    /// Of the competition of targets.
+    pub var: Var,
+    /// Seed of all draws.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            chunk: 32,
+            steps: 16,
+            quadrature: Quadrature::default(),
+            baseline: Baseline::default(),
+            smooth_grad: SmoothGrad::default(),
+            occlusion: Occlusion::default(),
+            rise: Rise::default(),
+            lime: Lime::default(),
+            kernel_shap: KernelShap::default(),
+            var: Var::default(),
+            seed: 0,
+        }
+    }
 }
 
 /// One map.
@@ -53,16 +102,37 @@ pub struct Map {
     pub target: usize,
     /// The method.
     pub method: Method,
+    /// What was done to the finished map.
+    pub after: After,
     /// The explained logit, with its offset.
     pub logit: f32,
+    /// What the map accounts for, and what it should.
+    pub check: Check,
     /// `[h * w]`, row-major, sign kept.
     pub values: Vec<f32>,
+}
+
+/// What was done to a finished map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum After {
+    /// Nothing.
+    Nothing,
+    /// The targets competed, see [`crate::competition`].
+    Var,
 }
 
 impl Map {
     /// Sum of the map: what the method says it has explained.
     pub fn relevance_sum(&self) -> f64 {
         self.values.iter().map(|value| f64::from(*value)).sum()
+    }
+
+    /// The method's name in tables, with what was done to the map behind a colon.
+    pub fn name(&self) -> String {
+        match self.after {
+            After::Nothing => self.method.to_string(),
+            After::Var => format!("{}:var", self.method),
+        }
     }
 }
 
@@ -72,12 +142,19 @@ pub struct Explainer {
     network: Network,
     heads: Vec<Head>,
     groups: Vec<Group>,
-    budget: Budget,
+    /// Where `grad_cam:reference` looks.
+    site: Option<Site>,
+    /// Smallest value of each input channel.
+    low: Vec<f32>,
+    /// Largest value of each input channel.
+    high: Vec<f32>,
+    settings: Settings,
 }
 
 /// Methods that share a pull-back, and its plans.
 #[derive(Debug)]
 struct Group {
+    composite: Composite,
     methods: BTreeSet<Method>,
     backbone: Plan,
     /// One a head.
@@ -89,9 +166,9 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`Plan::bind`].
-    pub fn new(backbone: &Backbone, heads: Vec<Head>, budget: Budget) -> Result<Self> {
+    pub fn new(backbone: &Backbone, heads: Vec<Head>, settings: Settings) -> Result<Self> {
         let bounds = lrp::bounds(&backbone.encoding);
-        Self::with_bounds(backbone.network.clone(), bounds, heads, budget)
+        Self::with_bounds(backbone.network.clone(), bounds, heads, settings)
     }
 
     /// The same for a network whose input lies within `bounds` (low, high; one value a channel).
@@ -102,31 +179,29 @@ impl Explainer {
         network: Network,
         bounds: (Vec<f32>, Vec<f32>),
         heads: Vec<Head>,
-        budget: Budget,
+        settings: Settings,
     ) -> Result<Self> {
         let wanted: BTreeSet<Method> = heads.iter().flat_map(|head| head.methods.clone()).collect();
         let mut groups: Vec<(Composite, BTreeSet<Method>)> = Vec::new();
-        for method in wanted {
-            let composite = composite(method, &bounds);
-            match groups.iter_mut().find(|(known, _)| *known == composite) {
-                Some((_, methods)) => _ = methods.insert(method),
-                None => groups.push((composite, BTreeSet::from([method]))),
+        for &method in &wanted {
+            for (composite, method) in composites(method, &bounds) {
+                match groups.iter_mut().find(|(known, _)| *known == composite) {
+                    Some((_, methods)) => methods.extend(method),
+                    None => groups.push((composite, method.into_iter().collect())),
+                }
             }
         }
         let groups = groups
             .into_iter()
             .map(|(composite, methods)| {
-                Ok(Group {
-                    methods,
-                    backbone: Plan::bind(&network, &composite, Entry::Pixels)?,
-                    heads: heads
-                        .iter()
-                        .map(|head| Plan::bind(&head.network, &composite, Entry::Features))
-                        .collect::<Result<_>>()?,
-                })
+                let backbone = Plan::bind(&network, &composite, Entry::Pixels)?;
+                let plans = heads.iter().map(|head| Plan::bind(&head.network, &composite, Entry::Features));
+                Ok(Group { methods, backbone, heads: plans.collect::<Result<_>>()?, composite })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { network, heads, groups, budget })
+        let site = if wanted.contains(&Method::GradCamReference) { Site::find(&network)? } else { None };
+        let (low, high) = bounds;
+        Ok(Self { network, heads, groups, site, low, high, settings })
     }
 
     /// The heads, in the order of [`Map::head`].
@@ -136,9 +211,11 @@ impl Explainer {
 
     /// Maps of `image` `[1, c, h, w]` for classes `targets`, ordered by target, head, method.
     ///
+    /// Random draws are keyed by the settings' seed and by `key`, the name of the image.
+    ///
     /// # Errors
     /// `BadData` for a target that a head has no logit for.
-    pub fn explain(&self, image: &Tensor<4>, targets: &[usize]) -> Result<Vec<Map>> {
+    pub fn explain(&self, image: &Tensor<4>, targets: &[usize], key: &str) -> Result<Vec<Map>> {
         let pass = Pass::record(&self.network, &self.heads, image);
         let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
         for (head, logits) in self.heads.iter().zip(&logits) {
@@ -151,146 +228,100 @@ impl Explainer {
                 )));
             }
         }
-        let mut maps = Vec::new();
-        for group in &self.groups {
-            for &method in &group.methods {
-                let chosen: Vec<usize> =
-                    (0..self.heads.len()).filter(|&head| self.heads[head].methods.contains(&method)).collect();
-                let values = match method {
-                    Method::IntegratedGradients => self.integrated(group, image, targets, &chosen),
-                    method => self.one_pass(group, method, &pass, targets, &chosen),
-                };
-                for (row, values) in values.into_iter().enumerate() {
-                    let (head, target) = (chosen[row / targets.len()], row % targets.len());
-                    let logit = logits[head][targets[target]];
-                    maps.push(Map { head, target, method, logit, values });
-                }
-            }
-        }
+        let mut found = self.pixels(&pass, targets);
+        found.extend(self.features(&pass, targets));
+        found.extend(self.averaged(image, &logits, targets, key));
+        found.extend(self.masked(image, &logits, targets, key));
+        let mut maps: Vec<Map> = found
+            .into_iter()
+            .map(|found| {
+                let Found { head, target, method, promise, values } = found;
+                let logit = logits[head][targets[target]];
+                let check = Check::of(method, &self.heads[head].network, logit, promise, &values);
+                Map { head, target, method, after: After::Nothing, logit, check, values }
+            })
+            .collect();
+        maps.extend(self.competed(&maps, targets.len()));
         let place = |map: &Map| {
             let methods = &self.heads[map.head].methods;
             methods.iter().position(|method| *method == map.method)
         };
-        maps.sort_by_key(|map| (map.target, map.head, place(map)));
+        maps.sort_by_key(|map| (map.target, map.head, place(map), map.after));
         Ok(maps)
     }
 
-    /// Maps of one method from a pass that exists, head-major: heads `chosen`, then targets.
-    fn one_pass(
-        &self,
-        group: &Group,
-        method: Method,
-        pass: &Pass,
-        targets: &[usize],
-        chosen: &[usize],
-    ) -> Vec<Vec<f32>> {
-        let cotangents = chosen.iter().map(|&head| {
-            let logits = pass.heads[head].output();
-            let seeds = one_hot(logits, targets);
-            let start = match method {
-                Method::Lrp | Method::LrpReference => lrp::start(logits, seeds),
-                _ => seeds,
-            };
-            pass.heads[head].pull_back(&group.heads[head], start)
-        });
-        let cotangents = Tensor::cat(cotangents.collect(), 0);
-        let [_, _, rows, columns] = pass.image.dims();
-        let maps = |cotangents: Tensor<4>| match method.depth() {
-            Depth::Features => grad_cam::maps(&pass.features, cotangents, [rows, columns]),
-            Depth::Pixels => {
-                let pulled = pass.backbone.pull_back(&group.backbone, cotangents);
-                match method {
-                    Method::GuidedBackprop => guided_backprop::maps(pulled),
-                    Method::Lrp | Method::LrpReference => lrp::maps(pulled),
-                    Method::Bcos => bcos::maps(&pass.image, pulled),
-                    Method::InputXGradient | Method::GradCam | Method::IntegratedGradients => {
-                        input_x_gradient::maps(&pass.image, pulled)
-                    }
-                }
+    /// The maps after the competition of their targets, for methods that are asked for.
+    fn competed(&self, maps: &[Map], targets: usize) -> Vec<Map> {
+        let var = &self.settings.var;
+        let mut competed = Vec::new();
+        if targets < 2 {
+            return competed;
+        }
+        for (head, of) in self.heads.iter().enumerate() {
+            for method in of.methods.iter().filter(|method| var.methods.contains(method)) {
+                let rivals: Vec<&Map> = maps.iter().filter(|map| map.head == head && map.method == *method).collect();
+                let values = var.compete(&rivals.iter().map(|map| map.values.as_slice()).collect::<Vec<_>>());
+                competed.extend(rivals.into_iter().zip(values).map(|(map, values)| Map {
+                    after: After::Var,
+                    check: Check::default(),
+                    values,
+                    ..map.clone()
+                }));
             }
-        };
-        chunks(cotangents, self.budget.chunk).flat_map(|chunk| rows_of(maps(chunk))).collect()
+        }
+        competed
     }
 
-    /// Integrated gradients, head-major: as many points at once as the budget has room for.
-    fn integrated(&self, group: &Group, image: &Tensor<4>, targets: &[usize], chosen: &[usize]) -> Vec<Vec<f32>> {
-        let heads: Vec<Head> = chosen.iter().map(|&head| self.heads[head].clone()).collect();
-        let rows = chosen.len() * targets.len();
-        let points = self.budget.quadrature.points(self.budget.steps);
-        let together = (self.budget.chunk / rows).max(1);
-        let sums = points.chunks(together).map(|points| {
-            let pass = Pass::record(&self.network, &heads, &integrated_gradients::path(image, points));
-            let cotangents = pass.heads.iter().zip(chosen).map(|(tape, &head)| {
-                let seeds = one_hot(tape.output(), targets).repeat_dim(0, points.len());
-                let pulled = tape.pull_back(&group.heads[head], seeds);
-                let [_, channels, height, width] = pulled.dims();
-                pulled.reshape([points.len(), targets.len() * channels, height, width])
-            });
-            // Point-major, then head, then target.
-            let cotangents = Tensor::cat(cotangents.collect(), 1);
-            let [_, wide, height, width] = cotangents.dims();
-            let cotangents = cotangents.reshape([points.len() * rows, wide / rows, height, width]);
-            let pulled = if points.len() == 1 {
-                let parts =
-                    chunks(cotangents, self.budget.chunk).map(|chunk| pass.backbone.pull_back(&group.backbone, chunk));
-                Tensor::cat(parts.collect(), 0)
-            } else {
-                pass.backbone.pull_back(&group.backbone, cotangents)
-            };
-            integrated_gradients::weighted(pulled, points)
-        });
-        let integral = sums.reduce(|total, part| total + part).expect("a quadrature has at least one point");
-        rows_of(integrated_gradients::maps(image, integral))
+    /// Positions of the heads that ask for a method.
+    fn asking(&self, wants: impl Fn(Method) -> bool) -> Vec<usize> {
+        (0..self.heads.len()).filter(|&head| self.heads[head].methods.iter().any(|method| wants(*method))).collect()
+    }
+
+    /// The plans of the gradient, if some method needs it.
+    fn gradient(&self) -> Option<&Group> {
+        self.groups.iter().find(|group| group.composite == Composite::Gradient)
     }
 }
 
-/// One forward pass through the backbone and some heads.
-struct Pass {
-    image: Tensor<4>,
-    features: Tensor<4>,
-    backbone: Tape,
-    heads: Vec<Tape>,
+/// A map before it is checked, and the sum that its method promises.
+struct Found {
+    head: usize,
+    target: usize,
+    method: Method,
+    promise: Option<f32>,
+    values: Vec<f32>,
 }
 
-impl Pass {
-    fn record(network: &Network, heads: &[Head], image: &Tensor<4>) -> Self {
-        let (features, backbone) = Tape::record(network, image.clone());
-        let heads = heads.iter().map(|head| Tape::record(&head.network, features.clone()).1).collect();
-        Self { image: image.clone(), features, backbone, heads }
-    }
-}
-
-/// The composite that a method pulls back by.
-fn composite(method: Method, (low, high): &(Vec<f32>, Vec<f32>)) -> Composite {
+/// The composites that a method pulls back by, and whether its maps are read from that pull-back at the pixels.
+fn composites(method: Method, (low, high): &(Vec<f32>, Vec<f32>)) -> Vec<(Composite, Option<Method>)> {
     let relevance = |sum| Composite::EpsilonGammaBox { low: low.clone(), high: high.clone(), sum };
-    match method {
-        Method::InputXGradient | Method::IntegratedGradients | Method::GradCam => Composite::Gradient,
+    let first = |layer: FirstLayer| match layer {
+        FirstLayer::Same => First::Same,
+        FirstLayer::Flat => First::Flat,
+        FirstLayer::WSquare => First::WSquare,
+        FirstLayer::ZBox => First::ZBox { low: low.clone(), high: high.clone() },
+    };
+    let composite = match method {
+        Method::InputXGradient | Method::Gradient => Composite::Gradient,
         Method::GuidedBackprop => Composite::GuidedBackprop,
+        // The head's gradient weighs the features.
+        Method::GuidedGradCam => {
+            return vec![(Composite::GuidedBackprop, Some(method)), (Composite::Gradient, None)];
+        }
+        Method::Deconvnet => Composite::Deconvnet,
         Method::Bcos => Composite::Bcos,
         Method::Lrp => relevance(ResidualSum::Proportional),
         Method::LrpReference => relevance(ResidualSum::Duplicate),
-    }
-}
-
-/// `[targets, classes, 1, 1]` with a 1 at each target, for logits `[n, classes, 1, 1]`.
-fn one_hot(logits: &Tensor<4>, targets: &[usize]) -> Tensor<4> {
-    let [_, classes, ..] = logits.dims();
-    let mut values = vec![0.0; targets.len() * classes];
-    for (row, target) in targets.iter().enumerate() {
-        values[row * classes + target] = 1.0;
-    }
-    from_vec(values, [targets.len(), classes, 1, 1], &logits.device())
-}
-
-/// Consecutive rows, at most `size` at a time.
-fn chunks(values: Tensor<4>, size: usize) -> impl Iterator<Item = Tensor<4>> {
-    let [rows, ..] = values.dims();
-    let size = size.max(1);
-    (0..rows).step_by(size).map(move |first| values.clone().narrow(0, first, size.min(rows - first)))
-}
-
-/// `[m, h, w]` as `m` row-major vectors.
-fn rows_of(maps: Tensor<3>) -> Vec<Vec<f32>> {
-    let [_, height, width] = maps.dims();
-    to_vec(maps).chunks_exact(height * width).map(<[f32]>::to_vec).collect()
+        Method::LrpEpsilon => Composite::Epsilon,
+        Method::LrpEpsilonPlus(layer) => Composite::EpsilonPlus(first(layer)),
+        Method::LrpEpsilonAlpha2Beta1(layer) => Composite::EpsilonAlpha2Beta1(first(layer)),
+        Method::ExcitationBackprop => Composite::ExcitationBackprop,
+        method => {
+            return match method.family() {
+                Family::Features | Family::Averaged => vec![(Composite::Gradient, None)],
+                Family::Pixels | Family::Masked => vec![],
+            };
+        }
+    };
+    vec![(composite, Some(method))]
 }

@@ -6,17 +6,24 @@
 #![recursion_limit = "256"]
 
 pub mod attribute;
+pub mod baseline;
 pub mod batch;
 pub mod cli;
+pub mod competition;
 pub mod composite;
 pub mod config;
 pub mod explain;
+pub mod forecast;
 pub mod grid;
 pub mod item;
 pub mod linear;
 pub mod method;
 pub mod plan;
+pub mod program;
+pub mod regression;
 pub mod rule;
+pub mod segment;
+pub mod show;
 pub mod table;
 pub mod tape;
 

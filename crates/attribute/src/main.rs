@@ -3,12 +3,16 @@
 
 use std::process::ExitCode;
 
-use attribute::cli::Cli;
+use attribute::cli::{Cli, Command};
 use features::stage::{self, Stage};
 
 fn main() -> ExitCode {
     stage::main(|cli: Cli| {
-        let stage = Stage::new(cli.stage)?;
-        Ok(attribute::attribute::run(&stage)?)
+        match cli.command {
+            Some(Command::Show { show, stage }) => attribute::show::show(&Stage::new(stage)?, &show)?,
+            None if cli.plan => attribute::forecast::tell(&Stage::new(cli.stage)?)?,
+            None => attribute::attribute::run(&Stage::new(cli.stage)?)?,
+        }
+        Ok(())
     })
 }

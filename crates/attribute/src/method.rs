@@ -1,11 +1,21 @@
 //! The attribution methods by name: one variant, one file under `method/`, one spelling in flags, files and tables.
 
 pub mod bcos;
+pub mod cam;
+pub mod deconvnet;
+pub mod excitation_backprop;
 pub mod grad_cam;
+pub mod gradient;
 pub mod guided_backprop;
+pub mod guided_grad_cam;
 pub mod input_x_gradient;
 pub mod integrated_gradients;
+pub mod kernel_shap;
+pub mod lime;
 pub mod lrp;
+pub mod occlusion;
+pub mod rise;
+pub mod smooth_grad;
 
 use std::{fmt, str::FromStr};
 
@@ -14,6 +24,8 @@ use features::{
     network::{Layer, Network},
 };
 use serde::{Deserialize, Serialize};
+
+use lrp::Start;
 
 /// An attribution method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,20 +45,71 @@ pub enum Method {
     GuidedBackprop,
     /// See [`bcos`].
     Bcos,
+    /// See [`gradient`].
+    Gradient,
+    /// See [`smooth_grad`].
+    SmoothGrad,
+    /// See [`deconvnet`].
+    Deconvnet,
+    /// See [`guided_grad_cam`].
+    GuidedGradCam,
+    /// See [`grad_cam`], at the last convolution before its norm and sum, as the published code does.
+    GradCamReference,
+    /// See [`cam`].
+    GradCamPlusPlus,
+    /// See [`cam`].
+    LayerCam,
+    /// See [`cam`].
+    XGradCam,
+    /// See [`cam`].
+    HiResCam,
+    /// See [`lrp`]: the epsilon rule everywhere.
+    LrpEpsilon,
+    /// See [`lrp`]: z+ in convolutions, epsilon in heads.
+    LrpEpsilonPlus(FirstLayer),
+    /// See [`lrp`]: alpha 2, beta 1 in convolutions, epsilon in heads.
+    LrpEpsilonAlpha2Beta1(FirstLayer),
+    /// See [`excitation_backprop`].
+    ExcitationBackprop,
+    /// See [`occlusion`].
+    Occlusion,
+    /// See [`rise`].
+    Rise,
+    /// See [`lime`].
+    Lime,
+    /// See [`kernel_shap`].
+    KernelShap,
 }
 
-/// Where a method reads what was pulled back.
+/// LRP's rule in the convolution that sees the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FirstLayer {
+    /// As in all other convolutions.
+    Same,
+    /// See [`crate::rule::Rule::Flat`].
+    Flat,
+    /// See [`crate::rule::Rule::WSquare`].
+    WSquare,
+    /// See [`crate::rule::Rule::ZBox`].
+    ZBox,
+}
+
+/// How a method comes by its maps, which is what decides what it shares with others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// At the features: the backbone is not pulled through.
-    Features,
-    /// At the pixels.
+pub enum Family {
+    /// One pull-back to the pixels.
     Pixels,
+    /// Activations and gradients at the features: the backbone is not pulled through.
+    Features,
+    /// Gradients of many inputs, averaged.
+    Averaged,
+    /// Forward passes of masked inputs.
+    Masked,
 }
 
 impl Method {
     /// All methods, in the order of tables and figures.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 30] = [
         Self::InputXGradient,
         Self::IntegratedGradients,
         Self::GradCam,
@@ -54,7 +117,34 @@ impl Method {
         Self::LrpReference,
         Self::GuidedBackprop,
         Self::Bcos,
+        Self::Gradient,
+        Self::SmoothGrad,
+        Self::Deconvnet,
+        Self::GuidedGradCam,
+        Self::GradCamReference,
+        Self::GradCamPlusPlus,
+        Self::LayerCam,
+        Self::XGradCam,
+        Self::HiResCam,
+        Self::LrpEpsilon,
+        Self::LrpEpsilonPlus(FirstLayer::Same),
+        Self::LrpEpsilonPlus(FirstLayer::Flat),
+        Self::LrpEpsilonPlus(FirstLayer::WSquare),
+        Self::LrpEpsilonPlus(FirstLayer::ZBox),
+        Self::LrpEpsilonAlpha2Beta1(FirstLayer::Same),
+        Self::LrpEpsilonAlpha2Beta1(FirstLayer::Flat),
+        Self::LrpEpsilonAlpha2Beta1(FirstLayer::WSquare),
+        Self::LrpEpsilonAlpha2Beta1(FirstLayer::ZBox),
+        Self::ExcitationBackprop,
+        Self::Occlusion,
+        Self::Rise,
+        Self::Lime,
+        Self::KernelShap,
     ];
+
+    /// The methods of an experiment that names none: those of the paper, without the reference's variants.
+    pub const DEFAULT: [Self; 6] =
+        [Self::InputXGradient, Self::IntegratedGradients, Self::GradCam, Self::Lrp, Self::GuidedBackprop, Self::Bcos];
 
     /// The name in flags, files and columns.
     pub const fn name(self) -> &'static str {
@@ -66,14 +156,68 @@ impl Method {
             Self::LrpReference => "lrp:reference",
             Self::GuidedBackprop => "guided_backprop",
             Self::Bcos => "bcos",
+            Self::Gradient => "gradient",
+            Self::SmoothGrad => "smooth_grad",
+            Self::Deconvnet => "deconvnet",
+            Self::GuidedGradCam => "guided_grad_cam",
+            Self::GradCamReference => "grad_cam:reference",
+            Self::GradCamPlusPlus => "grad_cam_plus_plus",
+            Self::LayerCam => "layer_cam",
+            Self::XGradCam => "xgrad_cam",
+            Self::HiResCam => "hires_cam",
+            Self::LrpEpsilon => "lrp_epsilon",
+            Self::LrpEpsilonPlus(FirstLayer::Same) => "lrp_epsilon_plus",
+            Self::LrpEpsilonPlus(FirstLayer::Flat) => "lrp_epsilon_plus:flat",
+            Self::LrpEpsilonPlus(FirstLayer::WSquare) => "lrp_epsilon_plus:w_square",
+            Self::LrpEpsilonPlus(FirstLayer::ZBox) => "lrp_epsilon_plus:z_box",
+            Self::LrpEpsilonAlpha2Beta1(FirstLayer::Same) => "lrp_epsilon_alpha2_beta1",
+            Self::LrpEpsilonAlpha2Beta1(FirstLayer::Flat) => "lrp_epsilon_alpha2_beta1:flat",
+            Self::LrpEpsilonAlpha2Beta1(FirstLayer::WSquare) => "lrp_epsilon_alpha2_beta1:w_square",
+            Self::LrpEpsilonAlpha2Beta1(FirstLayer::ZBox) => "lrp_epsilon_alpha2_beta1:z_box",
+            Self::ExcitationBackprop => "excitation_backprop",
+            Self::Occlusion => "occlusion",
+            Self::Rise => "rise",
+            Self::Lime => "lime",
+            Self::KernelShap => "kernel_shap",
         }
     }
 
-    /// Where the method reads what was pulled back.
-    pub const fn depth(self) -> Depth {
+    /// How the method comes by its maps.
+    pub const fn family(self) -> Family {
         match self {
-            Self::GradCam => Depth::Features,
-            _ => Depth::Pixels,
+            Self::GradCam
+            | Self::GradCamReference
+            | Self::GradCamPlusPlus
+            | Self::LayerCam
+            | Self::XGradCam
+            | Self::HiResCam => Family::Features,
+            Self::IntegratedGradients | Self::SmoothGrad => Family::Averaged,
+            Self::Occlusion | Self::Rise | Self::Lime | Self::KernelShap => Family::Masked,
+            Self::InputXGradient
+            | Self::Lrp
+            | Self::LrpReference
+            | Self::GuidedBackprop
+            | Self::Bcos
+            | Self::Gradient
+            | Self::Deconvnet
+            | Self::GuidedGradCam
+            | Self::LrpEpsilon
+            | Self::LrpEpsilonPlus(_)
+            | Self::LrpEpsilonAlpha2Beta1(_)
+            | Self::ExcitationBackprop => Family::Pixels,
+        }
+    }
+
+    /// What a method that hands relevance back starts with, if it is one.
+    pub const fn start(self) -> Option<Start> {
+        match self {
+            Self::Lrp
+            | Self::LrpReference
+            | Self::LrpEpsilon
+            | Self::LrpEpsilonPlus(_)
+            | Self::LrpEpsilonAlpha2Beta1(_) => Some(Start::Logit),
+            Self::ExcitationBackprop => Some(Start::One),
+            _ => None,
         }
     }
 
@@ -85,15 +229,30 @@ impl Method {
         let bcos_backbone = has(backbone, |layer| matches!(layer, Layer::BcosConv(_)));
         let relu = |layer: &Layer| matches!(layer, Layer::Relu);
         match self {
-            Self::Lrp | Self::LrpReference if bcos_backbone => {
+            method if method.start().is_some() && bcos_backbone => {
                 Some("LRP's rules are for conventional backbones, this one has B-cos layers")
             }
-            Self::GuidedBackprop if !has(backbone, relu) && !has(head, relu) => {
+            Self::GuidedBackprop | Self::Deconvnet | Self::GuidedGradCam
+                if !has(backbone, relu) && !has(head, relu) =>
+            {
                 Some("there is no ReLU to guide, so the map would be the plain gradient")
             }
             Self::Bcos if !bcos_backbone => {
                 Some("the backbone has no B-cos layer, so there is no scale to hold constant")
             }
+            _ => None,
+        }
+    }
+
+    /// The method that gives the same map on this head, if there is one: the row is then no evidence of its own.
+    pub fn degenerate(self, head: &Network) -> Option<Self> {
+        // The gradient of a linear head is the same at all positions.
+        let linear = matches!(
+            head.layers.as_slice(),
+            [Layer::Conv(_), Layer::GlobalAvgPool, Layer::Offset(_)] | [Layer::Conv(_), Layer::GlobalAvgPool]
+        );
+        match self {
+            Self::XGradCam | Self::HiResCam if linear => Some(Self::GradCam),
             _ => None,
         }
     }
@@ -142,7 +301,7 @@ mod tests {
             assert_eq!(json, format!("{:?}", method.name()));
             assert_eq!(serde_json::from_str::<Method>(&json).unwrap(), method);
         }
-        let message = "lime".parse::<Method>().unwrap_err().to_string();
+        let message = "lime2".parse::<Method>().unwrap_err().to_string();
         assert!(message.contains("lrp:reference"), "{message}");
     }
 
@@ -150,10 +309,13 @@ mod tests {
     fn degenerate_cases_are_named() {
         let relu = Network::new(vec![Layer::Relu]);
         let plain = Network::default();
-        assert!(Method::GuidedBackprop.unfit(&plain, &plain).is_some());
-        assert!(Method::GuidedBackprop.unfit(&plain, &relu).is_none());
+        for method in [Method::GuidedBackprop, Method::Deconvnet, Method::GuidedGradCam] {
+            assert!(method.unfit(&plain, &plain).is_some());
+            assert!(method.unfit(&plain, &relu).is_none());
+        }
         assert!(Method::Bcos.unfit(&relu, &plain).is_some());
         assert!(Method::Lrp.unfit(&relu, &plain).is_none());
         assert!(Method::InputXGradient.unfit(&plain, &plain).is_none());
+        assert_eq!(Method::HiResCam.degenerate(&relu), None);
     }
 }

@@ -8,7 +8,7 @@ use features::{
 use crate::{
     composite::{Composite, Kind, Place},
     linear::LinearMap,
-    rule::{BcosRule, Bound, BoxRule, GammaRule, Rule, Scaling, Sign},
+    rule::{BcosRule, Bound, BoxRule, Carrier, Rule, Scaling, ShareRule, Sign, SplitRule},
 };
 
 /// Rules in forward order, each with the layers it covers.
@@ -30,14 +30,15 @@ pub(crate) struct Step {
 pub enum Entry {
     /// Pixels: the first convolution is the composite's first.
     Pixels,
-    /// Features of another network.
+    /// Features of another network: this one is a probe head, whose 1x1 convolutions are dense layers.
     Features,
 }
 
 /// What is known about the values at one place of the network.
 #[derive(Debug, Clone, Copy)]
 struct State {
-    entry: Entry,
+    /// Where the next convolution stands.
+    place: Place,
     sign: Sign,
 }
 
@@ -48,8 +49,11 @@ impl Plan {
     /// `Bug` when the composite's table names a rule that the layer cannot follow, `BadData` when the box rule has
     /// another number of channels than the network.
     pub fn bind(network: &Network, composite: &Composite, entry: Entry) -> Result<Self> {
-        let sign = Sign::Any;
-        Ok(Self::bind_from(network, composite, State { entry, sign })?.0)
+        let place = match entry {
+            Entry::Pixels => Place::First,
+            Entry::Features => Place::Head,
+        };
+        Ok(Self::bind_from(network, composite, State { place, sign: Sign::Any })?.0)
     }
 
     fn bind_from(network: &Network, composite: &Composite, mut state: State) -> Result<(Self, State)> {
@@ -63,7 +67,8 @@ impl Plan {
                 _ => None,
             };
             let last = first + usize::from(scale.is_some());
-            let bound = bind_layer(layer, scale, composite, &mut state)?;
+            let carrier = carrier(&network.layers[last + 1..], composite);
+            let bound = bind_layer(layer, scale, carrier, composite, &mut state)?;
             steps.push(Step { first, last, bound });
             first = last + 1;
         }
@@ -71,19 +76,36 @@ impl Plan {
     }
 }
 
-fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite, state: &mut State) -> Result<Bound> {
+/// Which outputs of a convolution can have relevance, by what stands behind it.
+///
+/// A ReLU passes relevance on as it is, so where the layer behind it gives an input of 0 nothing, a convolution's
+/// output has relevance only where it is > 0. A sum behind the ReLU may copy relevance to a shortcut, so it does not
+/// count.
+fn carrier(behind: &[Layer], composite: &Composite) -> Carrier {
+    let [Layer::Relu, next @ (Layer::Conv(_) | Layer::BcosConv(_)), ..] = behind else { return Carrier::All };
+    let by_input = matches!(
+        composite.rule(Kind::of(next), Place::Later),
+        Rule::Gamma { .. } | Rule::AlphaBeta { .. } | Rule::Epsilon { .. }
+    );
+    if by_input && composite.rule(Kind::Relu, Place::Later) == Rule::Pass { Carrier::Positive } else { Carrier::All }
+}
+
+fn bind_layer(
+    layer: &Layer,
+    scale: Option<&ChannelScale>,
+    carrier: Carrier,
+    composite: &Composite,
+    state: &mut State,
+) -> Result<Bound> {
     let kind = Kind::of(layer);
-    let place = match (state.entry, kind) {
-        (Entry::Pixels, Kind::Conv | Kind::BcosConv) => Place::First,
-        _ => Place::Later,
-    };
+    let place = state.place;
     let rule = composite.rule(kind, place);
     let sign = state.sign;
     if let Layer::Sum(branches) = layer {
         return bind_sum(branches, &rule, composite, state);
     }
-    if matches!(kind, Kind::Conv | Kind::BcosConv) {
-        state.entry = Entry::Features;
+    if matches!(kind, Kind::Conv | Kind::BcosConv) && place == Place::First {
+        state.place = Place::Later;
     }
     state.sign = match layer {
         Layer::Relu => Sign::NonNegative,
@@ -99,7 +121,12 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
             };
             match rule {
                 Rule::Gradient => Bound::Linear(map),
-                Rule::Gamma { gamma } => Bound::Gamma(Box::new(GammaRule::new(&map, gamma, sign))),
+                Rule::Gamma { gamma } => Bound::Split(Box::new(SplitRule::gamma(&map, gamma, sign, carrier))),
+                Rule::AlphaBeta { alpha, beta } => {
+                    Bound::Split(Box::new(SplitRule::alpha_beta(&map, alpha, beta, sign)))
+                }
+                Rule::WSquare => Bound::Share(Box::new(ShareRule::squares(&map))),
+                Rule::Flat => Bound::Share(Box::new(ShareRule::flat(&map))),
                 Rule::Epsilon { epsilon } => Bound::Epsilon(map, epsilon),
                 Rule::ZBox { low, high } => {
                     let channels = map.weight.dims()[1];
@@ -124,9 +151,10 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
             };
             Bound::Bcos(Box::new(BcosRule::new(conv, scale, scaling)))
         }
-        (Layer::Scale(scale), Rule::Gradient) => Bound::Scale(features::network::per_channel(&scale.scale)),
+        (Layer::Scale(scale), Rule::Gradient) => Bound::Scale(scale.scale.clone()),
         (Layer::Relu, Rule::Gradient) => Bound::ReluGradient,
         (Layer::Relu, Rule::Guided) => Bound::ReluGuided,
+        (Layer::Relu, Rule::Deconvolved) => Bound::ReluDeconvolved,
         (Layer::MaxPool(pool), Rule::Gradient) => Bound::MaxPool(*pool),
         (Layer::AvgPool(pool), Rule::Gradient) => Bound::AvgPool(*pool),
         (Layer::AvgPool(pool), Rule::Proportional) => Bound::AvgPoolShare(*pool),
@@ -139,17 +167,17 @@ fn bind_layer(layer: &Layer, scale: Option<&ChannelScale>, composite: &Composite
 
 fn bind_sum(branches: &[Network], rule: &Rule, composite: &Composite, state: &mut State) -> Result<Bound> {
     let mut plans = Vec::with_capacity(branches.len());
-    let (mut entry, mut sign) = (state.entry, Sign::NonNegative);
+    let (mut place, mut sign) = (state.place, Sign::NonNegative);
     for branch in branches {
-        let (plan, after) = Plan::bind_from(branch, composite, State { entry, ..*state })?;
+        let (plan, after) = Plan::bind_from(branch, composite, State { place, ..*state })?;
         plans.push(plan);
         // The first convolution met is the first; a sum is known to be >= 0 when all its branches are.
-        entry = after.entry;
+        place = after.place;
         if after.sign == Sign::Any {
             sign = Sign::Any;
         }
     }
-    *state = State { entry, sign };
+    *state = State { place, sign };
     match rule {
         Rule::Duplicate => Ok(Bound::SumDuplicate(plans)),
         Rule::Proportional => Ok(Bound::SumShare(plans)),

@@ -4,23 +4,36 @@
 //! weight already made. What comes in belongs to the layer's output, what goes out to its input.
 
 mod bcos;
-mod relevance;
+mod pixels;
+mod split;
 mod window;
 
 pub use bcos::{BcosRule, Scaling};
-pub use relevance::{BoxRule, GammaRule, Sign, stabilise};
+pub use pixels::{BoxRule, ShareRule};
+pub use split::{Carrier, Sign, SplitRule};
+pub use window::Winners;
 
-use features::{network::Pool, tensor::Tensor};
+use features::{
+    network::{Pool, times_channels},
+    tensor::Tensor,
+};
 
 use crate::{
-    batch::{positive, times},
-    linear::{LinearMap, average_transpose, global_average_transpose},
+    batch::positive,
+    linear::LinearMap,
     plan::Plan,
+    program::{Op, Program},
     tape::Seen,
 };
 
 /// The stabiliser of every LRP denominator, in units of the activation.
 pub const STABILISER: f32 = 1e-6;
+
+/// `z + epsilon * sign(z)`, where the sign of 0 is +1: no denominator is smaller than `epsilon`.
+pub fn stabilise(values: Tensor<4>, epsilon: f32) -> Tensor<4> {
+    let sign = values.clone().greater_equal_elem(0.0).float() * (2.0 * epsilon) - epsilon;
+    values + sign
+}
 
 /// How one kind of layer hands back what it gets.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +42,21 @@ pub enum Rule {
     Gradient,
     /// ReLU of guided backpropagation: `max(0, g) * [x > 0]` (Springenberg et al. 2015).
     Guided,
+    /// ReLU of the deconvnet: `max(0, g)`, whatever the input was (Zeiler & Fergus 2014).
+    Deconvolved,
     /// B-cos explanation mode: the scale counts as a constant, so the layer is linear (Böhle et al. 2022).
     DetachedScale,
     /// LRP-gamma for inputs of any sign, with biases (Montavon et al. 2019; Andéol et al. 2023).
     Gamma {
         /// How much positive contributions are favoured.
         gamma: f32,
+    },
+    /// LRP-alpha-beta for inputs of any sign, with biases; alpha - beta = 1 (Bach et al. 2015).
+    AlphaBeta {
+        /// Weight of the positive contributions.
+        alpha: f32,
+        /// Weight of the negative contributions; 0 gives the z+ rule.
+        beta: f32,
     },
     /// LRP-epsilon (Bach et al. 2015).
     Epsilon {
@@ -48,6 +70,10 @@ pub enum Rule {
         /// Largest input of each channel.
         high: Vec<f32>,
     },
+    /// LRP w-square rule for unbounded pixels (Montavon et al. 2017).
+    WSquare,
+    /// LRP flat rule: all pixels under a kernel share alike (Lapuschkin et al. 2019).
+    Flat,
     /// Unchanged.
     Pass,
     /// Shared in proportion to the contributions: `x * Wᵀ(R / (W x))`, for averages and for sums of branches.
@@ -61,71 +87,82 @@ pub enum Rule {
 pub(crate) enum Bound {
     Identity,
     Linear(LinearMap),
-    Scale(Tensor<4>),
+    Scale(Tensor<1>),
     Bcos(Box<BcosRule>),
     ReluGradient,
     ReluGuided,
+    ReluDeconvolved,
     MaxPool(Pool),
     AvgPool(Pool),
     AvgPoolShare(Pool),
     GlobalAverage,
     GlobalAverageShare,
     OffsetShare,
-    Gamma(Box<GammaRule>),
+    Split(Box<SplitRule>),
     Epsilon(LinearMap, f32),
     Box(Box<BoxRule>),
+    Share(Box<ShareRule>),
     SumDuplicate(Vec<Plan>),
     SumShare(Vec<Plan>),
 }
 
 impl Bound {
-    /// `[n * k, ..]` of the output's shape to `[n * k, ..]` of the input's.
-    pub(crate) fn pull_back(&self, seen: &Seen<'_>, given: Tensor<4>) -> Tensor<4> {
+    /// What the rule does to cotangents of the output, added to a program that brings them to the output.
+    pub(crate) fn fasten(&self, seen: &Seen<'_>, program: &mut Program) {
         let size = seen.size();
         match self {
-            Self::Identity => given,
-            Self::Linear(map) => map.transpose(given, size),
-            Self::Scale(factor) => given * factor.clone(),
-            Self::Bcos(rule) => rule.pull_back(seen, given),
-            Self::ReluGradient => times(given, positive(seen.input.clone())),
+            Self::Identity => {}
+            Self::Linear(map) => program.push(Op::Transpose(map.clone(), size)),
+            Self::Scale(scale) => program.push(Op::Times(times_channels(seen.input.ones_like(), scale))),
+            Self::Bcos(rule) => rule.fasten(seen, program),
+            Self::ReluGradient => program.push(Op::Times(positive(seen.input.clone()))),
             // METHOD: guided backpropagation, the gradient of a ReLU restricted to positive cotangents.
-            Self::ReluGuided => times(given.clamp_min(0.0), positive(seen.input.clone())),
-            Self::MaxPool(pool) => window::max_transpose(pool, seen.input, given),
-            Self::AvgPool(pool) => average_transpose(pool, given, size),
-            Self::AvgPoolShare(pool) => share(seen, given, |r| average_transpose(pool, r, size)),
-            Self::GlobalAverage => global_average_transpose(given, size),
-            Self::GlobalAverageShare => share(seen, given, |r| global_average_transpose(r, size)),
+            Self::ReluGuided => {
+                program.push(Op::PositivePart);
+                program.push(Op::Times(positive(seen.input.clone())));
+            }
+            // METHOD: deconvnet, the ReLU applied to the cotangent.
+            Self::ReluDeconvolved => program.push(Op::PositivePart),
+            Self::MaxPool(pool) => program.push(Op::Route(Winners::find(pool, seen.input))),
+            Self::AvgPool(pool) => program.push(Op::Average(*pool, size)),
+            Self::AvgPoolShare(pool) => share(seen, Some(Op::Average(*pool, size)), program),
+            Self::GlobalAverage => program.push(Op::GlobalAverage(size)),
+            Self::GlobalAverageShare => share(seen, Some(Op::GlobalAverage(size)), program),
             // METHOD: R * z / stab(z + b): the constant b absorbs the rest.
-            Self::OffsetShare => share(seen, given, |ratio| ratio),
-            Self::Gamma(rule) => rule.pull_back(seen, given),
+            Self::OffsetShare => share(seen, None, program),
+            Self::Split(rule) => rule.fasten(seen, program),
             // METHOD: LRP-epsilon: R_i = x_i * sum_o w_oi R_o / stab(z_o), the bias inside z.
             Self::Epsilon(map, epsilon) => {
-                let ratio = times(given, stabilise(seen.output.clone(), *epsilon).recip());
-                times(map.transpose(ratio, size), seen.input.clone())
+                program.push(Op::Times(stabilise(seen.output.clone(), *epsilon).recip()));
+                program.push(Op::Transpose(map.clone(), size));
+                program.push(Op::Times(seen.input.clone()));
             }
-            Self::Box(rule) => rule.pull_back(seen, given),
-            Self::SumDuplicate(plans) => branches(seen, plans, |_| given.clone()),
+            Self::Box(rule) => rule.fasten(seen, program),
+            Self::Share(rule) => rule.fasten(seen, program),
+            Self::SumDuplicate(plans) => program.push(branches(seen, plans, |_| None)),
             // METHOD: the Norm rule on the stacked branches: R_b = R * y_b / stab(sum of y).
             Self::SumShare(plans) => {
-                let ratio = times(given, stabilise(seen.output.clone(), STABILISER).recip());
-                branches(seen, plans, |output| times(ratio.clone(), output.clone()))
+                let ratio = stabilise(seen.output.clone(), STABILISER).recip();
+                program.push(branches(seen, plans, |output| Some(ratio.clone() * output.clone())));
             }
         }
     }
 }
 
 /// `x * poolᵀ(R / stab(pool(x)))`.
-fn share(seen: &Seen<'_>, given: Tensor<4>, transpose: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    let ratio = times(given, stabilise(seen.output.clone(), STABILISER).recip());
-    times(transpose(ratio), seen.input.clone())
+fn share(seen: &Seen<'_>, transpose: Option<Op>, program: &mut Program) {
+    program.push(Op::Times(stabilise(seen.output.clone(), STABILISER).recip()));
+    transpose.into_iter().for_each(|op| program.push(op));
+    program.push(Op::Times(seen.input.clone()));
 }
 
-/// Pulls each branch's part back through its own tape and adds what arrives at the shared input.
-fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    seen.branches
-        .iter()
-        .zip(plans)
-        .map(|(tape, plan)| tape.pull_back(plan, part(tape.output())))
-        .reduce(|total, branch| total + branch)
-        .expect("a sum has at least one branch")
+/// Each branch's part, a product with values made of its output, goes back through its own tape.
+fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Option<Tensor<4>>) -> Op {
+    let programs = seen.branches.iter().zip(plans).map(|(tape, plan)| {
+        let mut program = Program::default();
+        part(tape.output()).into_iter().for_each(|values| program.push(Op::Times(values)));
+        program.extend(tape.fasten(plan));
+        program
+    });
+    Op::Sum(programs.collect())
 }

@@ -20,7 +20,7 @@ pub const GRIDS: Table = Table {
 /// Attribution maps.
 pub const MAPS: Table = Table {
     name: "maps",
-    version: Version { major: 1, minor: 0 },
+    version: Version { major: 1, minor: 1 },
     row: "one map; key item, target_index, probe_id and method",
     columns: &[
         Column::new("item", Values::Text, "what was explained, like grid3/0012 or scenes/00007; unique"),
@@ -36,6 +36,27 @@ pub const MAPS: Table = Table {
             "relevance_sum",
             Values::F32,
             "sum of the map before rounding: what the method accounts for of the logit",
+        ),
+        Column::nullable(
+            "explained",
+            Values::F32,
+            "what the map should sum to: the logit, without its offset for bcos, or its change from a baseline; \
+             null where the method promises no sum",
+        ),
+        Column::nullable(
+            "completeness_error",
+            Values::F32,
+            "(relevance_sum - explained) / |explained|; null where no sum is promised or constants may keep a share",
+        ),
+        Column::nullable(
+            "absorbed_fraction",
+            Values::F32,
+            "share of explained that biases, shifts, offsets and stabilisers kept: 1 - relevance_sum / explained",
+        ),
+        Column::nullable(
+            "degenerate",
+            Values::Text,
+            "method that gives the same map on this backbone and head, so that this one is no evidence of its own",
         ),
         Column::new("height", Values::I32, "rows of the map"),
         Column::new("width", Values::I32, "columns of the map"),
@@ -93,6 +114,10 @@ pub struct MapRows {
     pub method: Vec<String>,
     pub logit: Vec<f32>,
     pub relevance_sum: Vec<f32>,
+    pub explained: Vec<Option<f32>>,
+    pub completeness_error: Vec<Option<f32>>,
+    pub absorbed_fraction: Vec<Option<f32>>,
+    pub degenerate: Vec<Option<String>>,
     pub height: Vec<i32>,
     pub width: Vec<i32>,
     pub map: Vec<f32>,
@@ -100,7 +125,7 @@ pub struct MapRows {
 
 impl MapRows {
     /// Position of the column `map`, for its shape.
-    pub const MAP: usize = 12;
+    pub const MAP: usize = 16;
 
     /// The columns in declared order.
     pub fn cells(self) -> Vec<Cells> {
@@ -115,6 +140,10 @@ impl MapRows {
             Cells::Text(self.method),
             Cells::F32(self.logit),
             Cells::F32(self.relevance_sum),
+            Cells::F32Opt(self.explained),
+            Cells::F32Opt(self.completeness_error),
+            Cells::F32Opt(self.absorbed_fraction),
+            Cells::TextOpt(self.degenerate),
             Cells::I32(self.height),
             Cells::I32(self.width),
             Cells::Tensor(self.map),
@@ -135,6 +164,10 @@ impl MapRows {
             method: columns.next()?,
             logit: columns.next()?,
             relevance_sum: columns.next()?,
+            explained: columns.next()?,
+            completeness_error: columns.next()?,
+            absorbed_fraction: columns.next()?,
+            degenerate: columns.next()?,
             height: columns.next()?,
             width: columns.next()?,
             map: columns.next()?,
@@ -153,6 +186,10 @@ impl MapRows {
         self.method.append(&mut more.method);
         self.logit.append(&mut more.logit);
         self.relevance_sum.append(&mut more.relevance_sum);
+        self.explained.append(&mut more.explained);
+        self.completeness_error.append(&mut more.completeness_error);
+        self.absorbed_fraction.append(&mut more.absorbed_fraction);
+        self.degenerate.append(&mut more.degenerate);
         self.height.append(&mut more.height);
         self.width.append(&mut more.width);
         self.map.append(&mut more.map);

@@ -1,14 +1,14 @@
 //! One forward pass, kept, so that any number of targets, probes and methods can be pulled back through it.
 //!
-//! A tape is only read when something is pulled back: the rules come in a [`Plan`], explanation modes are arguments
-//! and never state, and one forward pass serves them all.
+//! A tape is only read: the rules come in a [`Plan`], fastened to the tape as a [`Program`], explanation modes are
+//! arguments and never state, and one forward pass serves them all.
 
 use features::{
     network::{Layer, Network},
     tensor::Tensor,
 };
 
-use crate::plan::Plan;
+use crate::{plan::Plan, program::Program};
 
 /// Every layer's input, in order, and the last layer's output.
 #[derive(Debug, Clone)]
@@ -68,18 +68,41 @@ impl Tape {
         &self.output
     }
 
-    /// Pulls cotangents of the output back to the input by the plan's rules, last layer first.
+    /// The pass through the layers behind layer number `layer`.
+    pub fn after(&self, layer: usize) -> Self {
+        Self { records: self.records[layer + 1..].to_vec(), output: self.output.clone() }
+    }
+
+    /// The output of layer number `layer`, `[n, ..]`.
+    pub fn output_of(&self, layer: usize) -> &Tensor<4> {
+        self.records.get(layer + 1).map_or(&self.output, |next| &next.input)
+    }
+
+    /// The main branch of the sum that is layer number `layer`, if it is one.
+    pub fn main_branch(&self, layer: usize) -> Option<&Self> {
+        self.records[layer].branches.first()
+    }
+
+    /// Fastens a plan to this pass, so that any number of cotangents can be pulled back.
     ///
-    /// `cotangents` is `[n * k, ..]`, image-major (see [`crate::batch`]); so is what comes back. The plan must be
-    /// bound to the network that was recorded.
-    pub fn pull_back(&self, plan: &Plan, cotangents: Tensor<4>) -> Tensor<4> {
-        plan.steps.iter().rev().fold(cotangents, |cotangents, step| {
+    /// The plan must be bound to the network that was recorded.
+    pub fn fasten(&self, plan: &Plan) -> Program {
+        let mut program = Program::default();
+        for step in plan.steps.iter().rev() {
             let seen = Seen {
                 input: &self.records[step.first].input,
-                output: self.records.get(step.last + 1).map_or(&self.output, |next| &next.input),
+                output: self.output_of(step.last),
                 branches: &self.records[step.first].branches,
             };
-            step.bound.pull_back(&seen, cotangents)
-        })
+            step.bound.fasten(&seen, &mut program);
+        }
+        program
+    }
+
+    /// Pulls cotangents of the output back to the input by the plan's rules, last layer first.
+    ///
+    /// `cotangents` is `[n * k, ..]`, image-major (see [`crate::batch`]); so is what comes back.
+    pub fn pull_back(&self, plan: &Plan, cotangents: Tensor<4>) -> Tensor<4> {
+        self.fasten(plan).pull_back(cotangents)
     }
 }

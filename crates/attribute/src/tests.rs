@@ -2,6 +2,7 @@
 
 mod gradient;
 mod maps;
+mod methods;
 mod relevance;
 
 use features::{

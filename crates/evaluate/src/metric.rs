@@ -226,6 +226,11 @@ mod tests {
             ("input_x_gradient", gaussian),
             ("integrated_gradients", gaussian),
             ("integrated_gradients:32", gaussian),
+            ("input_x_gradient:var", gaussian),
+            // Methods that the reference does not run have its smoothing for all but those two.
+            ("gradient", Smoothing::Avg5),
+            ("smooth_grad", Smoothing::Avg5),
+            ("lime", Smoothing::Avg5),
             ("grad_cam", Smoothing::Avg5),
             ("lrp", Smoothing::Avg5),
             ("guided_backprop", Smoothing::Avg5),

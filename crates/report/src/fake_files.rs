@@ -142,6 +142,10 @@ fn maps(directory: &Path, experiment: &str) {
                 maps.method.push(method.into());
                 maps.logit.push(1.0);
                 maps.relevance_sum.push(1.0);
+                maps.explained.push(None);
+                maps.completeness_error.push(None);
+                maps.absorbed_fraction.push(None);
+                maps.degenerate.push(None);
                 maps.height.push(side as i32);
                 maps.width.push(side as i32);
                 maps.map.extend((0..side * side).map(|at| (at as f32 / 50.0).sin()));

@@ -14,6 +14,22 @@ pub fn method(name: &str) -> String {
         "lrp" => "LRP",
         "guided_backprop" => "Guided Backprop",
         "bcos" => "B-cos",
+        "gradient" => "Gradient",
+        "smooth_grad" => "SmoothGrad",
+        "deconvnet" => "DeconvNet",
+        "guided_grad_cam" => "Guided Grad-CAM",
+        "grad_cam_plus_plus" => "Grad-CAM++",
+        "layer_cam" => "LayerCAM",
+        "xgrad_cam" => "XGrad-CAM",
+        "hires_cam" => "HiResCAM",
+        "lrp_epsilon" => "LRP-ε",
+        "lrp_epsilon_plus" => "LRP-ε-z⁺",
+        "lrp_epsilon_alpha2_beta1" => "LRP-ε-α2β1",
+        "excitation_backprop" => "Excitation Backprop",
+        "occlusion" => "Occlusion",
+        "rise" => "RISE",
+        "lime" => "LIME",
+        "kernel_shap" => "KernelSHAP",
         other => other,
     };
     format!("{usual}{variant}")
@@ -142,8 +158,17 @@ mod tests {
 
     #[test]
     fn variants_of_methods_are_in_brackets() {
-        for (name, words) in [("lrp", "LRP"), ("lrp:reference", "LRP (reference)"), ("new", "new")] {
+        for (name, words) in
+            [("lrp", "LRP"), ("lrp:reference", "LRP (reference)"), ("lime:var", "LIME (var)"), ("new", "new")]
+        {
             assert_eq!(method(name), words);
+        }
+    }
+
+    #[test]
+    fn every_method_has_a_name_for_readers() {
+        for known in attribute::method::Method::ALL {
+            assert!(!method(known.name()).contains('_'), "{known}");
         }
     }
 

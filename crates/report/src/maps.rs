@@ -139,6 +139,10 @@ fn only(rows: &MapRows, item: &str) -> MapRows {
         kept.method.push(rows.method[row].clone());
         kept.logit.push(rows.logit[row]);
         kept.relevance_sum.push(rows.relevance_sum[row]);
+        kept.explained.push(rows.explained[row]);
+        kept.completeness_error.push(rows.completeness_error[row]);
+        kept.absorbed_fraction.push(rows.absorbed_fraction[row]);
+        kept.degenerate.push(rows.degenerate[row].clone());
         kept.height.push(rows.height[row]);
         kept.width.push(rows.width[row]);
         kept.map.extend_from_slice(&rows.map[row * size..(row + 1) * size]);

@@ -238,6 +238,46 @@ fn a_bcos_backbone_has_its_own_methods() {
 }
 
 #[test]
+fn a_forecast_counts_what_a_run_makes() {
+    let scratch = prepare("forecast", Family::Resnet);
+    let more = "methods = [\"lrp\", \"gradient\", \"lime\"]\nvar = { methods = [\"lrp\"] }\n\
+                lime = { samples = 8, segments = 4, segmentation = \"grid\" }";
+    let stage = scratch.stage(more, false);
+    let job = Job::prepare(&stage).unwrap();
+    let forecast = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, 7);
+    crate::forecast::tell(&stage).unwrap();
+    run(&stage).unwrap();
+    let tables = ["attribute", "attribute.grid2", "attribute.scenes"].map(|dir| scratch.maps(dir));
+    assert_eq!(forecast.cost.maps, tables.iter().map(MapRows::len).sum::<usize>());
+    assert_eq!(forecast.cost.forwards, job.items.len() * (1 + 8));
+    let [grids, pairs, _] = tables;
+    // Both targets of a 3 x 3 grid compete, the one of a 2 x 2 grid has no rival.
+    assert!(grids.method.iter().any(|name| name == "lrp:var") && !pairs.method.iter().any(|name| name == "lrp:var"));
+    for (row, method) in grids.method.iter().enumerate() {
+        assert_eq!(grids.absorbed_fraction[row].is_some(), method == "lrp", "{method}");
+        assert_eq!(grids.degenerate[row], None);
+    }
+}
+
+#[test]
+fn a_sheet_is_written_for_a_key() {
+    let scratch = prepare("sheet", Family::BcosResnet);
+    let args = crate::show::ShowArgs {
+        image: "scenes/00001".into(),
+        methods: vec![Method::Bcos, Method::GradCamReference],
+        probes: vec!["linear-ce-s0".to_string()],
+        classes: vec![3],
+        sheet: scratch.0.join("sheet.png"),
+    };
+    crate::show::show(&scratch.stage("", false), &args).unwrap();
+    let sheet = features::images::decode(&fs::read(&args.sheet).unwrap()).unwrap();
+    assert_eq!((sheet.width, sheet.height), (3 * 128 + 2 * 4, 128));
+    let lost = crate::show::ShowArgs { image: "scenes/00009".into(), ..args };
+    let error = crate::show::show(&scratch.stage("", false), &lost).unwrap_err();
+    assert_eq!(error.exit_code(), 66, "{error}");
+}
+
+#[test]
 fn what_cannot_be_done_says_why() {
     let scratch = prepare("errors", Family::Resnet);
     for (more, code, told) in [
@@ -246,6 +286,8 @@ fn what_cannot_be_done_says_why() {
         ("confidence = 0.995", 65, "lower `confidence`"),
         ("keep_bits = 0", 2, "keep_bits"),
         ("methods = []", 2, "methods"),
+        ("disk_budget = 0.001", 2, "disk_budget allows 0.001 GB"),
+        ("var = { methods = [\"gradient\"] }", 2, "var.methods"),
     ] {
         let error = run(&scratch.stage(more, false)).unwrap_err();
         assert_eq!(error.exit_code(), code, "{error}");

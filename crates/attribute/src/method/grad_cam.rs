@@ -4,8 +4,9 @@
 //!   image's size by bilinear interpolation without aligned corners. No ReLU: metrics clip for themselves.
 //! - Source: Selvaraju et al. 2017; clipping and size as in the published code.
 //! - Here: `A` is the backbone's output, the last map after its ReLU. The published code reads the last convolution
-//!   before its norm and residual sum, which can turn the sign of a comparison; the layer belongs to the name.
-//! - Cost: the head only, the backbone is not pulled through.
+//!   before its norm and residual sum, which can turn the sign of a comparison; that is `grad_cam:reference`.
+//! - Cost: the head only, and for `grad_cam:reference` what stands behind the convolution; the backbone is not pulled
+//!   through.
 
 use burn::tensor::{
     module::interpolate,

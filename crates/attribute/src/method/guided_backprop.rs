@@ -10,5 +10,5 @@ use features::tensor::Tensor;
 
 /// Pulled back `[m, c, h, w]` to maps `[m, h, w]`.
 pub fn maps(gradients: Tensor<4>) -> Tensor<3> {
-    gradients.sum_dim(1).squeeze_dim(1)
+    super::gradient::maps(gradients)
 }

@@ -2,10 +2,10 @@
 //!
 //! - What: `M(p) = sum over c of (x - x0)_c(p) * integral over a in [0, 1] of d logit / d x_c(p) at x0 + a (x - x0)`.
 //! - Source: Sundararajan et al. 2017.
-//! - Here: the baseline is `zero`, zeros in the network's input as in the published code: the mean colour for
-//!   normalised inputs, and for six channels a vector that no picture has. The integral is a sum over `steps` points
-//!   of a named quadrature, `gauss_legendre` (the published code's) or `midpoint`. Default 16 points: the figure the
-//!   method's error is reported with is `relevance_sum` against logit minus baseline logit.
+//! - Here: the baseline `x0` has a name (see [`crate::baseline::Baseline`]); the default is `zero`, zeros in the
+//!   network's input as in the published code: the mean colour for normalised inputs, and for six channels a vector
+//!   that no picture has. The integral is a sum over `steps` points of a named quadrature, `gauss_legendre` (the
+//!   published code's) or `midpoint`. Default 16 points: the method's error is the column `completeness_error`.
 //! - Cost: `steps` forward passes for each image, shared by all targets and probes, and as many pull-backs.
 
 use features::tensor::Tensor;
@@ -22,15 +22,6 @@ pub enum Quadrature {
     GaussLegendre,
     /// Centres of equal intervals.
     Midpoint,
-}
-
-/// What the path starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Baseline {
-    /// Zeros in the network's input.
-    #[default]
-    Zero,
 }
 
 impl Quadrature {
@@ -71,24 +62,11 @@ fn gauss_legendre(steps: usize) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The inputs `a x` for the given points: `[1, c, h, w]` to `[points, c, h, w]`.
-pub fn path(input: &Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
-    let inputs = points.iter().map(|(at, _)| input.clone() * *at as f32);
-    Tensor::cat(inputs.collect(), 0)
-}
-
-/// The weighted sum over points: gradients `[points * k, c, h, w]`, point-major, to `[k, c, h, w]`.
-pub fn weighted(gradients: Tensor<4>, points: &[(f64, f64)]) -> Tensor<4> {
-    let rows = gradients.dims()[0] / points.len();
-    let parts =
-        points.iter().enumerate().map(|(i, (_, weight))| gradients.clone().narrow(0, i * rows, rows) * *weight as f32);
-    parts.reduce(|total, part| total + part).expect("a quadrature has at least one point")
-}
-
-/// `input` `[1, c, h, w]` and the integral of its gradients `[m, c, h, w]` to maps `[m, h, w]`.
-// METHOD: sum_c (x - 0)_c * integral_c.
-pub fn maps(input: &Tensor<4>, integral: Tensor<4>) -> Tensor<3> {
-    times(integral, input.clone()).sum_dim(1).squeeze_dim(1)
+/// `path` `[1, c, h, w]`, the input less its baseline, and the integral of the gradients `[m, c, h, w]` to maps
+/// `[m, h, w]`.
+// METHOD: sum_c (x - x0)_c * integral_c.
+pub fn maps(path: &Tensor<4>, integral: Tensor<4>) -> Tensor<3> {
+    times(integral, path.clone()).sum_dim(1).squeeze_dim(1)
 }
 
 #[cfg(test)]

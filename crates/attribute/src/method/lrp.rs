@@ -1,15 +1,29 @@
-//! Layer-wise relevance propagation, composite epsilon-gamma-box.
+//! Layer-wise relevance propagation, by several composites.
 //!
-//! - What: relevance starts as the target's logit and is handed back by the table of
-//!   [`crate::composite::Composite::EpsilonGammaBox`]; the map is its sum over input channels.
-//! - Source: Bach et al. 2015; Montavon et al. 2019 for the composite; rules and constants as in Zennit.
-//! - Here: norms are folded into their convolution, the 1x1 convolution of a linear head has the gamma rule (it is
-//!   a convolution in the published code too), residual sums share relevance (`lrp`) or copy it (`lrp:reference`).
-//!   B-cos layers of heads count as linear maps with a constant scale and have the epsilon rule.
-//! - Cost: about twice the gradient's: every convolution runs twice forward for each image, once for z > 0 and once
-//!   for z < 0, and hands back through both.
+//! - What: relevance starts as the target's logit and is handed back by the tables of
+//!   [`crate::composite::Composite`]; the map is its sum over input channels.
+//!   - `lrp`: epsilon-gamma-box, box rule on pixels and gamma in convolutions.
+//!   - `lrp_epsilon`: the epsilon rule in all convolutions (input times gradient, up to biases and averages).
+//!   - `lrp_epsilon_plus`: z+ in convolutions, epsilon in heads; `lrp_epsilon_alpha2_beta1`: alpha 2, beta 1 in
+//!     convolutions. With `:flat`, `:w_square` or `:z_box` the first convolution has that rule.
+//! - Source: Bach et al. 2015; Montavon et al. 2017 and 2019 for rules and composites; constants as in Zennit.
+//! - Here: norms are folded into their convolution. In `lrp` the 1x1 convolution of a linear head has the gamma rule
+//!   (it is a convolution in the published code too), in the others heads count as dense layers. Residual sums share
+//!   relevance, in `lrp:reference` they copy it. B-cos layers of heads count as linear maps with a constant scale and
+//!   have the epsilon rule.
+//! - Cost: gamma and alpha-beta take about twice the gradient's, less where a ReLU follows: every convolution hands
+//!   back through two changed copies. Epsilon and z+ cost what the gradient costs.
 
 use features::{preprocess::Encoding, tensor::Tensor};
+
+/// What relevance starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The target's logit.
+    Logit,
+    /// 1 at the target.
+    One,
+}
 
 /// Relevance at the logits: `seeds` one-hot `[m, classes, 1, 1]`, `logits` `[1, classes, 1, 1]`.
 // METHOD: R = logit at the target, 0 elsewhere, so that the relevance of the input sums to the logit.

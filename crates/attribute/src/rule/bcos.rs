@@ -7,13 +7,13 @@ use features::{
 
 use super::{STABILISER, stabilise};
 use crate::{
-    batch::times,
-    linear::{LinearMap, box_transpose},
+    linear::LinearMap,
+    program::{Op, Program},
     tape::Seen,
 };
 
 /// What counts as constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scaling {
     /// Nothing: the full gradient.
     Differentiated,
@@ -44,7 +44,7 @@ impl BcosRule {
         }
     }
 
-    pub(super) fn pull_back(&self, seen: &Seen<'_>, given: Tensor<4>) -> Tensor<4> {
+    pub(super) fn fasten(&self, seen: &Seen<'_>, program: &mut Program) {
         let size = seen.size();
         let response = self.map.apply(seen.input.clone());
         let norm = self.conv.patch_norm(seen.input.clone());
@@ -52,16 +52,17 @@ impl BcosRule {
             if self.conv.b == 1.0 { response.ones_like() } else { self.conv.scale(response.clone(), norm.clone()) };
         match self.scaling {
             Scaling::Constant => {
-                let factor = self.followed(scale);
-                self.map.transpose(times(given, factor), size)
+                program.push(Op::Times(self.followed(scale)));
+                program.push(Op::Transpose(self.map.clone(), size));
             }
             // METHOD: LRP-epsilon of the map s W at constant s. Gamma is not defined here: it would favour positive
             // weights of a layer whose rows have norm 1 by definition.
             Scaling::ConstantEpsilon => {
-                let factor = self.followed(scale) / stabilise(seen.output.clone(), STABILISER);
-                times(self.map.transpose(times(given, factor), size), seen.input.clone())
+                program.push(Op::Times(self.followed(scale) / stabilise(seen.output.clone(), STABILISER)));
+                program.push(Op::Transpose(self.map.clone(), size));
+                program.push(Op::Times(seen.input.clone()));
             }
-            Scaling::Differentiated => self.gradient(seen, given, response, norm, scale),
+            Scaling::Differentiated => self.gradient(seen, response, norm, scale, program),
         }
     }
 
@@ -74,18 +75,13 @@ impl BcosRule {
 
     // METHOD: dy/dz = s + z ds/dz and dy/dn = z ds/dn. For b = 2, s = |z| / n: dy/dz = 2 s, dy/dn = -s z / n.
     // Otherwise s = (|z| / n + 1e-6)^(b - 1), as the forward pass has it. dn/dx_i = x_i / n within the patch.
-    fn gradient(
-        &self,
-        seen: &Seen<'_>,
-        given: Tensor<4>,
-        response: Tensor<4>,
-        norm: Tensor<4>,
-        scale: Tensor<4>,
-    ) -> Tensor<4> {
+    fn gradient(&self, seen: &Seen<'_>, response: Tensor<4>, norm: Tensor<4>, scale: Tensor<4>, program: &mut Program) {
         let size = seen.size();
         let b = self.conv.b;
         if b == 1.0 {
-            return self.map.transpose(times(given, self.followed(scale)), size);
+            program.push(Op::Times(self.followed(scale)));
+            program.push(Op::Transpose(self.map.clone(), size));
+            return;
         }
         // (b - 1) * (cos + e)^(b - 2) * cos, the relative slope of the scale; equal to (b - 1) s without the 1e-6.
         let slope = if b == 2.0 {
@@ -94,12 +90,15 @@ impl BcosRule {
             let cosine = response.clone().abs() / norm.clone();
             cosine.clone().add_scalar(1e-6).powf_scalar(b - 2.0) * cosine * (b - 1.0)
         };
-        let along_response = self.map.transpose(times(given.clone(), self.followed(scale + slope.clone())), size);
-        let by_norm = self.followed(slope * response) / norm.clone();
         let [_, channels, kernel_rows, kernel_columns] = self.conv.weight.dims();
-        let per_patch = times(given, by_norm / norm).sum_dim(1);
-        let per_pixel =
-            box_transpose(per_patch, [kernel_rows, kernel_columns], self.conv.stride, self.conv.padding, size);
-        along_response - times(per_pixel.repeat_dim(1, channels), seen.input.clone())
+        let mut along_response = Program::default();
+        along_response.push(Op::Times(self.followed(scale + slope.clone())));
+        along_response.push(Op::Transpose(self.map.clone(), size));
+        let mut by_norm = Program::default();
+        by_norm.push(Op::Times(self.followed(slope * response) / norm.powi_scalar(2)));
+        let (kernel, stride, padding) = ([kernel_rows, kernel_columns], self.conv.stride, self.conv.padding);
+        by_norm.push(Op::Patch { kernel, stride, padding, size, channels });
+        by_norm.push(Op::Times(seen.input.clone().neg()));
+        program.push(Op::Sum(vec![along_response, by_norm]));
     }
 }

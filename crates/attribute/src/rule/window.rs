@@ -1,23 +1,43 @@
 //! The gradient of a maximum over windows: everything goes to the position that won.
 
-use burn::tensor::{IndexingUpdateOp, module::max_pool2d_with_indices};
+use burn::tensor::{IndexingUpdateOp, Int, module::max_pool2d_with_indices};
 use features::{network::Pool, tensor::Tensor};
 
-/// Routes `given` `[n * k, c, rows', columns']` to each window's largest input, the first one in a tie.
-///
-/// The winners are found again here instead of being kept on the tape: no other rule needs them.
-pub fn max_transpose(pool: &Pool, input: &Tensor<4>, given: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, pooled_rows, pooled_columns] = given.dims();
-    let [images, _, rows, columns] = input.dims();
-    let (_, winners) =
-        max_pool2d_with_indices(input.clone(), [pool.kernel; 2], [pool.stride; 2], [pool.padding; 2], [1, 1], false);
-    let windows = pooled_rows * pooled_columns;
-    let winners = winners
-        .reshape([images, 1, channels * windows])
-        .repeat_dim(1, batch / images)
-        .reshape([batch * channels, windows]);
-    let empty = Tensor::<2>::zeros([batch * channels, rows * columns], &given.device());
-    empty
-        .scatter(1, winners, given.reshape([batch * channels, windows]), IndexingUpdateOp::Add)
-        .reshape([batch, channels, rows, columns])
+/// Where each window's largest input stands, the first one in a tie.
+#[derive(Debug, Clone)]
+pub struct Winners {
+    /// `[n, 1, c * windows]`, positions within a channel.
+    positions: Tensor<3, Int>,
+    /// Of the input: rows, columns.
+    size: [usize; 2],
+}
+
+impl Winners {
+    /// Finds the winners of `input` `[n, c, rows, columns]` again: no rule but this one needs them on the tape.
+    pub fn find(pool: &Pool, input: &Tensor<4>) -> Self {
+        let [images, channels, rows, columns] = input.dims();
+        let (_, winners) = max_pool2d_with_indices(
+            input.clone(),
+            [pool.kernel; 2],
+            [pool.stride; 2],
+            [pool.padding; 2],
+            [1, 1],
+            false,
+        );
+        let [_, _, pooled_rows, pooled_columns] = winners.dims();
+        Self { positions: winners.reshape([images, 1, channels * pooled_rows * pooled_columns]), size: [rows, columns] }
+    }
+
+    /// Routes `given` `[n * k, c, rows', columns']` to the winners.
+    pub fn route(&self, given: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, pooled_rows, pooled_columns] = given.dims();
+        let [images, ..] = self.positions.dims();
+        let [rows, columns] = self.size;
+        let windows = pooled_rows * pooled_columns;
+        let winners = self.positions.clone().repeat_dim(1, batch / images).reshape([batch * channels, windows]);
+        let empty = Tensor::<2>::zeros([batch * channels, rows * columns], &given.device());
+        empty
+            .scatter(1, winners, given.reshape([batch * channels, windows]), IndexingUpdateOp::Add)
+            .reshape([batch, channels, rows, columns])
+    }
 }

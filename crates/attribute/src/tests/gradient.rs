@@ -100,3 +100,12 @@ fn guiding_drops_negative_cotangents() {
     let given = from_vec(vec![-1.0, 3.0, 5.0], [1, 1, 1, 3], &cpu());
     assert_eq!(to_vec(tape.pull_back(&plan, given)), [0.0, 3.0, 0.0]);
 }
+
+#[test]
+fn the_deconvnet_looks_at_cotangents_only() {
+    let network = Network::new(vec![features::network::Layer::Relu]);
+    let (_, tape) = Tape::record(&network, from_vec(vec![1.0, 2.0, -1.0], [1, 1, 1, 3], &cpu()));
+    let plan = Plan::bind(&network, &Composite::Deconvnet, Entry::Pixels).unwrap();
+    let given = from_vec(vec![-1.0, 3.0, 5.0], [1, 1, 1, 3], &cpu());
+    assert_eq!(to_vec(tape.pull_back(&plan, given)), [0.0, 3.0, 5.0]);
+}

@@ -8,15 +8,11 @@ use features::{
 use super::{Draw, check};
 use crate::{
     composite::{Composite, ResidualSum},
-    explain::{Budget, Explainer, Head, Map},
-    method::{Method, integrated_gradients::Quadrature},
+    explain::{Explainer, Head, Map, Settings},
+    method::Method,
     plan::{Entry, Plan},
     tape::Tape,
 };
-
-fn budget(chunk: usize) -> Budget {
-    Budget { chunk, steps: 16, quadrature: Quadrature::GaussLegendre }
-}
 
 fn heads(networks: Vec<Network>, methods: &[Method]) -> Vec<Head> {
     let heads = networks.into_iter().enumerate();
@@ -25,7 +21,7 @@ fn heads(networks: Vec<Network>, methods: &[Method]) -> Vec<Head> {
 
 fn explainer(network: &Network, channels: usize, heads: Vec<Head>, chunk: usize) -> Explainer {
     let bounds = (vec![-2.0; channels], vec![2.0; channels]);
-    Explainer::with_bounds(network.clone(), bounds, heads, budget(chunk)).unwrap()
+    Explainer::with_bounds(network.clone(), bounds, heads, Settings { chunk, ..Settings::default() }).unwrap()
 }
 
 #[test]
@@ -68,12 +64,14 @@ fn maps_do_not_depend_on_the_chunk_or_on_the_other_heads() {
         Method::LrpReference,
         Method::GuidedBackprop,
     ];
-    let all = explainer(&backbone, 3, heads(networks.clone(), &methods), 64).explain(&image, &[2, 0]).unwrap();
+    let all = explainer(&backbone, 3, heads(networks.clone(), &methods), 64).explain(&image, &[2, 0], "image").unwrap();
     let order: Vec<_> = all.iter().map(|map| (map.target, map.head, map.method)).collect();
     assert_eq!(order[..2], [(0, 0, Method::Lrp), (0, 0, Method::GradCam)]);
     assert_eq!(all.len(), 2 * 3 * 6);
-    let small = explainer(&backbone, 3, heads(networks.clone(), &methods), 1).explain(&image, &[2, 0]).unwrap();
-    let alone = explainer(&backbone, 3, heads(vec![networks[1].clone()], &methods), 5).explain(&image, &[0]).unwrap();
+    let small =
+        explainer(&backbone, 3, heads(networks.clone(), &methods), 1).explain(&image, &[2, 0], "image").unwrap();
+    let alone =
+        explainer(&backbone, 3, heads(vec![networks[1].clone()], &methods), 5).explain(&image, &[0], "image").unwrap();
     let tensor = |map: &Map| -> Tensor<1> { from_vec(map.values.clone(), [144], &cpu()) };
     for (a, b) in all.iter().zip(&small) {
         assert_eq!((a.head, a.target, a.method, a.logit), (b.head, b.target, b.method, b.logit));
@@ -92,7 +90,7 @@ fn integrated_gradients_are_exact_on_a_linear_network_and_complete_on_a_curved_o
     let head = Network::new(vec![draw.conv([5, 4], 1, 1), Layer::GlobalAvgPool]);
     let image = draw.tensor([1, 3, 9, 9], 1.0);
     let methods = [Method::IntegratedGradients, Method::InputXGradient];
-    let maps = explainer(&linear, 3, heads(vec![head], &methods), 4).explain(&image, &[1]).unwrap();
+    let maps = explainer(&linear, 3, heads(vec![head], &methods), 4).explain(&image, &[1], "image").unwrap();
     for (a, b) in maps[0].values.iter().zip(&maps[1].values) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
@@ -101,7 +99,7 @@ fn integrated_gradients_are_exact_on_a_linear_network_and_complete_on_a_curved_o
     let curved = draw.aligned(2.0);
     let head = draw.aligned_head(7);
     let image = draw.pixels([1, 6, 12, 12]);
-    let maps = explainer(&curved, 6, heads(vec![head], &methods), 64).explain(&image, &[3]).unwrap();
+    let maps = explainer(&curved, 6, heads(vec![head], &methods), 64).explain(&image, &[3], "image").unwrap();
     // The logit of the zero image is the offset.
     let explained = f64::from(maps[0].logit) + 1.5;
     assert!((maps[0].relevance_sum() / explained - 1.0).abs() < 1e-2, "{}", maps[0].relevance_sum());

@@ -7,10 +7,10 @@ use features::{
 
 use super::{Draw, check, join};
 use crate::{
-    composite::{Composite, ResidualSum},
+    composite::{Composite, First, ResidualSum},
     linear::LinearMap,
     plan::{Entry, Plan, Step},
-    rule::{Bound, BoxRule, GammaRule, Sign},
+    rule::{Bound, BoxRule, Carrier, ShareRule, Sign, SplitRule},
     tape::Tape,
 };
 
@@ -96,12 +96,12 @@ fn gamma_rule_is_its_formula() {
     let raise = |z: f64, c: f64| if z * c > 0.0 { c * (1.0 + GAMMA) } else { c };
     let matrix = dense(&conv, [2, 6, 5]);
     let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, |z, w, i| raise(z, w * x[i]), raise);
-    let rule = GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, Sign::Any);
-    compare(pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))), expected);
+    let rule = SplitRule::gamma(&LinearMap::conv(&conv), GAMMA as f32, Sign::Any, Carrier::All);
+    compare(pulled(&conv, &input, &relevance, Bound::Split(Box::new(rule))), expected);
     let input = input.clamp_min(0.0);
     let rules = [Sign::Any, Sign::NonNegative]
-        .map(|sign| GammaRule::new(&LinearMap::conv(&conv), GAMMA as f32, sign))
-        .map(|rule| pulled(&conv, &input, &relevance, Bound::Gamma(Box::new(rule))));
+        .map(|sign| SplitRule::gamma(&LinearMap::conv(&conv), GAMMA as f32, sign, Carrier::All))
+        .map(|rule| pulled(&conv, &input, &relevance, Bound::Split(Box::new(rule))));
     let [any, positive] = rules;
     check(any, positive, 1e-5);
 }
@@ -129,6 +129,82 @@ fn box_rule_is_its_formula() {
     let expected = by_matrix(&matrix, &biases(&conv, &relevance), &x, &r, part, |_, _| 0.0);
     let rule = BoxRule::new(&LinearMap::conv(&conv), &low.map(|v| v as f32), &high.map(|v| v as f32));
     compare(pulled(&conv, &input, &relevance, Bound::Box(Box::new(rule))), expected);
+}
+
+#[test]
+fn alpha_beta_and_z_plus_are_their_formulas() {
+    let (conv, input, relevance) = layer();
+    let (x, r) = (wide(&input), wide(&relevance));
+    let matrix = dense(&conv, [2, 6, 5]);
+    let bias = biases(&conv, &relevance);
+    let positive = by_matrix(&matrix, &bias, &x, &r, |_, w, i| (w * x[i]).max(0.0), |_, b| b.max(0.0));
+    let negative = by_matrix(&matrix, &bias, &x, &r, |_, w, i| (w * x[i]).min(0.0), |_, b| b.min(0.0));
+    for (alpha, beta) in [(1.0, 0.0), (2.0, 1.0), (1.5, 0.5)] {
+        let expected = positive.iter().zip(&negative).map(|(p, n)| alpha * p - beta * n).collect();
+        let rule = SplitRule::alpha_beta(&LinearMap::conv(&conv), alpha as f32, beta as f32, Sign::Any);
+        compare(pulled(&conv, &input, &relevance, Bound::Split(Box::new(rule))), expected);
+    }
+}
+
+#[test]
+fn rules_that_do_not_see_the_pixels_are_their_formulas() {
+    let (conv, input, relevance) = layer();
+    let (x, r) = (wide(&input), wide(&relevance));
+    let matrix = dense(&conv, [2, 6, 5]);
+    let bias = biases(&conv, &relevance);
+    let squares = by_matrix(&matrix, &bias, &x, &r, |_, w, _| w * w, |_, b| b * b);
+    let rule = ShareRule::squares(&LinearMap::conv(&conv));
+    compare(pulled(&conv, &input, &relevance, Bound::Share(Box::new(rule))), squares);
+    // Drawn weights are never 0: where the matrix is, the kernel does not reach.
+    let reached = |_: f64, w: f64, _: usize| if w == 0.0 { 0.0 } else { 1.0 };
+    let flat = by_matrix(&matrix, &bias, &x, &r, reached, |_, _| 0.0);
+    let rule = ShareRule::flat(&LinearMap::conv(&conv));
+    compare(pulled(&conv, &input, &relevance, Bound::Share(Box::new(rule))), flat);
+}
+
+#[test]
+fn half_of_gamma_is_enough_behind_which_a_relu_stands() {
+    let mut draw = Draw::new("half", 1.0);
+    let network = Network::new(vec![draw.conv([3, 5], 3, 1), Layer::Relu, draw.conv([5, 4], 3, 2)]);
+    let input = draw.tensor([2, 3, 8, 8], 1.0);
+    let composite =
+        Composite::EpsilonGammaBox { low: vec![-4.0; 3], high: vec![4.0; 3], sum: ResidualSum::Proportional };
+    let (output, tape) = Tape::record(&network, input);
+    let relevance = draw.tensor(output.dims(), 1.0);
+    let mut plan = Plan::bind(&network, &composite, Entry::Features).unwrap();
+    let half = tape.pull_back(&plan, relevance.clone());
+    let Layer::Conv(first) = &network.layers[0] else { unreachable!() };
+    let whole = SplitRule::gamma(&LinearMap::conv(first), GAMMA as f32, Sign::Any, Carrier::All);
+    plan.steps[0].bound = Bound::Split(Box::new(whole));
+    check(half, tape.pull_back(&plan, relevance), 1e-5);
+}
+
+#[test]
+fn all_composites_conserve_relevance_without_biases() {
+    let mut draw = Draw::new("composites", 0.0);
+    let backbone = draw.conventional();
+    let head = Network::new(vec![draw.conv([6, 4], 1, 1), Layer::GlobalAvgPool]);
+    let input = draw.pixels([1, 3, 12, 12]).mul_scalar(4.0).add_scalar(-2.0);
+    let firsts = || {
+        let z_box = First::ZBox { low: vec![-2.0; 3], high: vec![2.0; 3] };
+        [First::Same, First::Flat, First::WSquare, z_box]
+    };
+    let mut composites = vec![Composite::Epsilon, Composite::ExcitationBackprop];
+    composites.extend(firsts().map(Composite::EpsilonPlus));
+    composites.extend(firsts().map(Composite::EpsilonAlpha2Beta1));
+    for composite in composites {
+        let (features, tape) = Tape::record(&backbone, input.clone());
+        let (logits, head_tape) = Tape::record(&head, features);
+        let start = from_vec(vec![0.0, 1.0, 0.0, 0.0], [1, 4, 1, 1], &cpu()) * logits;
+        let total = |tensor: &Tensor<4>| tensor.clone().sum().into_scalar();
+        let logit = total(&start);
+        let at_features = head_tape.pull_back(&Plan::bind(&head, &composite, Entry::Features).unwrap(), start);
+        let at_pixels = tape.pull_back(&Plan::bind(&backbone, &composite, Entry::Pixels).unwrap(), at_features.clone());
+        // z+ loses the relevance of an output without any positive contribution; the networks here have none.
+        for (place, sum) in [("features", total(&at_features)), ("pixels", total(&at_pixels))] {
+            assert!((sum / logit - 1.0).abs() < 2e-3, "{composite} at the {place}: {sum} of {logit}");
+        }
+    }
 }
 
 fn relevance_sum(network: &Network, input: &Tensor<4>, sum: ResidualSum) -> (f32, f32) {
@@ -164,7 +240,7 @@ fn heads_and_folds_have_the_rules_of_the_reference() {
         Composite::EpsilonGammaBox { low: vec![0.0; 3], high: vec![1.0; 3], sum: ResidualSum::Proportional };
     let linear = Network::new(vec![draw.conv([6, 4], 1, 1), Layer::GlobalAvgPool]);
     let plan = Plan::bind(&linear, &composite, Entry::Features).unwrap();
-    assert!(matches!(plan.steps[0].bound, Bound::Gamma(_)));
+    assert!(matches!(plan.steps[0].bound, Bound::Split(_)));
     assert!(matches!(plan.steps[1].bound, Bound::GlobalAverageShare));
     let plan = Plan::bind(&draw.conventional(), &composite, Entry::Pixels).unwrap();
     assert!(matches!(plan.steps[0].bound, Bound::Box(_)));

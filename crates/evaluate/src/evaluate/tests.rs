@@ -66,6 +66,10 @@ fn maps(item: &str, grid_size: Option<i32>, side: usize, value: impl Fn(u64) -> 
                 rows.method.push(method.into());
                 rows.logit.push(0.0);
                 rows.relevance_sum.push(0.0);
+                rows.explained.push(None);
+                rows.completeness_error.push(None);
+                rows.absorbed_fraction.push(None);
+                rows.degenerate.push(None);
                 rows.height.push(side as i32);
                 rows.width.push(side as i32);
                 rows.map.extend(value(seed));

@@ -1,0 +1,123 @@
+//! Rows that are sums of other rows need no pull-back of their own where the pull-back is linear.
+//!
+//! A shifted copy of a linear probe has `w_t + d` for all classes with one `d`, so most of its cotangents are sums of
+//! others. Their maps are then the same sums of maps.
+
+use features::network::{Layer, Network};
+use features::tensor::to_vec;
+
+/// A row counts as a sum of others when what is left of it is at most this share of its length: float32 weights that
+/// were added in float64 leave about 1e-7.
+const TOLERANCE: f64 = 1e-6;
+
+/// The rows that are pulled back, and all rows as sums of these.
+pub(super) struct Basis {
+    /// Positions of the rows that are pulled back.
+    pub(super) chosen: Vec<usize>,
+    /// For each row, pairs of a position in `chosen` and a factor.
+    sums: Vec<Vec<(usize, f64)>>,
+}
+
+impl Basis {
+    /// Every row for itself.
+    pub(super) fn all(rows: usize) -> Self {
+        Self { chosen: (0..rows).collect(), sums: (0..rows).map(|row| vec![(row, 1.0)]).collect() }
+    }
+
+    /// Rows given as vectors of one length; a row that is none stands for itself.
+    // METHOD: modified Gram-Schmidt; a dependent row's factors come from the triangular system of the chosen ones.
+    pub(super) fn of(rows: &[Option<Vec<f32>>]) -> Self {
+        let mut basis = Self { chosen: Vec::new(), sums: Vec::new() };
+        // Orthonormal directions, and each chosen vector in terms of them with its position in `chosen`.
+        let mut directions: Vec<Vec<f64>> = Vec::new();
+        let mut known: Vec<(usize, Vec<f64>)> = Vec::new();
+        for (position, row) in rows.iter().enumerate() {
+            let own = basis.chosen.len();
+            let Some(row) = row else {
+                basis.chosen.push(position);
+                basis.sums.push(vec![(own, 1.0)]);
+                continue;
+            };
+            let mut rest: Vec<f64> = row.iter().map(|value| f64::from(*value)).collect();
+            let length = norm(&rest);
+            let mut parts: Vec<f64> = directions
+                .iter()
+                .map(|direction| {
+                    let part: f64 = direction.iter().zip(&rest).map(|(d, r)| d * r).sum();
+                    rest.iter_mut().zip(direction).for_each(|(r, d)| *r -= part * d);
+                    part
+                })
+                .collect();
+            let left = norm(&rest);
+            if left > TOLERANCE * length {
+                directions.push(rest.iter().map(|value| value / left).collect());
+                parts.push(left);
+                known.push((own, parts));
+                basis.chosen.push(position);
+                basis.sums.push(vec![(own, 1.0)]);
+                continue;
+            }
+            let mut sum = Vec::new();
+            for (k, (chosen, of)) in known.iter().enumerate().rev() {
+                let factor = parts[k] / of[k];
+                parts.iter_mut().zip(of).for_each(|(part, of)| *part -= factor * of);
+                if factor.abs() > TOLERANCE {
+                    sum.push((*chosen, factor));
+                }
+            }
+            basis.sums.push(sum);
+        }
+        basis
+    }
+
+    /// The map of row number `row` from the maps of the chosen rows.
+    pub(super) fn map(&self, row: usize, maps: &[Vec<f32>]) -> Vec<f32> {
+        match self.sums[row].as_slice() {
+            [(chosen, factor)] if *factor == 1.0 => maps[*chosen].clone(),
+            sum => {
+                let pixels = maps.first().map_or(0, Vec::len);
+                let mut map = vec![0.0f64; pixels];
+                for (chosen, factor) in sum {
+                    map.iter_mut().zip(&maps[*chosen]).for_each(|(m, v)| *m += factor * f64::from(*v));
+                }
+                map.into_iter().map(|value| value as f32).collect()
+            }
+        }
+    }
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// The weights of `class` in a linear head, which decide its cotangents alone; none for other heads.
+pub(super) fn linear_weights(head: &Network, class: usize) -> Option<Vec<f32>> {
+    let (Layer::Conv(conv), [Layer::GlobalAvgPool] | [Layer::GlobalAvgPool, Layer::Offset(_)]) =
+        head.layers.split_first()?
+    else {
+        return None;
+    };
+    let pointwise = conv.weight.dims()[2..] == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
+    pointwise.then(|| to_vec(conv.weight.clone().narrow(0, class, 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shifted_rows_are_sums() {
+        let (a, b, d) = ([1.0f32, 2.0, 0.5, -1.0], [0.0f32, 1.0, -3.0, 2.0], [5.0f32, 5.0, -1.0, 0.25]);
+        let add = |x: [f32; 4], factor: f32| Some((0..4).map(|i| x[i] + factor * d[i]).collect::<Vec<f32>>());
+        let rows = [add(a, 0.0), add(b, 0.0), None, add(a, 1.0), add(b, 1.0), add(a, -2.0), add(b, -2.0)];
+        let basis = Basis::of(&rows);
+        assert_eq!(basis.chosen, [0, 1, 2, 3]);
+        let maps: Vec<Vec<f32>> = basis.chosen.iter().map(|&i| rows[i].clone().unwrap_or(vec![9.0; 4])).collect();
+        for (i, row) in rows.iter().enumerate() {
+            let expected = row.clone().unwrap_or(vec![9.0; 4]);
+            for (got, expected) in basis.map(i, &maps).iter().zip(expected) {
+                assert!((got - expected).abs() < 1e-5, "row {i}: {got} {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Methods that look at the logits of masked inputs: one set of masks and forward passes for all heads and targets.
+
+use features::tensor::{Tensor, from_vec, to_vec};
+
+use super::{Explainer, Found};
+use crate::{
+    method::{Family, Method, kernel_shap, lime, occlusion, rise},
+    segment::{Segmentation, Segments},
+};
+
+impl Explainer {
+    /// Maps of all methods of the family `Masked`.
+    pub(super) fn masked(&self, image: &Tensor<4>, logits: &[Vec<f32>], targets: &[usize], key: &str) -> Vec<Found> {
+        let mut found = Vec::new();
+        for method in Method::ALL.into_iter().filter(|method| method.family() == Family::Masked) {
+            let heads = self.asking(|wanted| wanted == method);
+            if heads.is_empty() {
+                continue;
+            }
+            let probe = self.probe(method, image, &heads, key);
+            for (&head, answers) in heads.iter().zip(&probe.answers) {
+                for (target, &class) in targets.iter().enumerate() {
+                    let masked: Vec<f32> = answers.iter().map(|logits| logits[class]).collect();
+                    let logit = logits[head][class];
+                    let (values, promise) = self.read(method, image, &probe, logit, &masked, key);
+                    found.push(Found { head, target, method, promise, values });
+                }
+            }
+        }
+        found
+    }
+
+    /// Makes the masks of a method and asks the heads about them.
+    fn probe(&self, method: Method, image: &Tensor<4>, heads: &[usize], key: &str) -> Probe {
+        let size = size(image);
+        let seed = self.settings.seed;
+        let of = |baseline: crate::baseline::Baseline| baseline.of(image, &self.low, &self.high);
+        match method {
+            Method::Occlusion => {
+                let settings = &self.settings.occlusion;
+                let windows = occlusion::windows(settings, size);
+                let mask = |i: usize| occlusion::mask(settings, size, windows[i]);
+                let answers = self.answers(image, &of(settings.baseline), windows.len(), &mask, heads);
+                Probe { answers, segments: None, samples: Vec::new() }
+            }
+            Method::Rise => {
+                let settings = &self.settings.rise;
+                let mask = |i: usize| rise::mask(settings, size, seed, key, i);
+                let answers = self.answers(image, &of(settings.baseline), settings.masks, &mask, heads);
+                Probe { answers, segments: None, samples: Vec::new() }
+            }
+            method => {
+                let (how, about, draws) = match method {
+                    Method::KernelShap => {
+                        let settings = &self.settings.kernel_shap;
+                        (settings.segmentation, settings.segments, settings.samples + 1)
+                    }
+                    _ => {
+                        let settings = &self.settings.lime;
+                        (settings.segmentation, settings.segments, settings.samples)
+                    }
+                };
+                let segments = self.segments(image, how, about);
+                let sample = |draw: usize| match method {
+                    Method::KernelShap => kernel_shap::sample(segments.count, seed, key, draw),
+                    _ => lime::sample(segments.count, seed, key, draw),
+                };
+                let samples: Vec<Vec<f64>> = (0..draws).map(sample).collect();
+                let mask = |i: usize| segments.mask(&samples[i]);
+                let answers = self.answers(image, &segments.means(image), draws, &mask, heads);
+                Probe { answers, segments: Some(segments), samples }
+            }
+        }
+    }
+
+    /// The map of one logit from what the heads answered, and the sum it promises.
+    fn read(
+        &self,
+        method: Method,
+        image: &Tensor<4>,
+        probe: &Probe,
+        logit: f32,
+        masked: &[f32],
+        key: &str,
+    ) -> (Vec<f32>, Option<f32>) {
+        let size = size(image);
+        match (method, &probe.segments) {
+            (Method::KernelShap, Some(segments)) => {
+                let values = kernel_shap::values(&probe.samples, logit, masked);
+                // A segment's value is shared by its pixels, so that the map keeps the sum.
+                let mut areas = vec![0.0f64; segments.count];
+                segments.labels.iter().for_each(|&label| areas[label] += 1.0);
+                let shared: Vec<f64> = values.iter().zip(&areas).map(|(value, area)| value / area).collect();
+                (segments.spread(&shared), Some(logit - masked[0]))
+            }
+            (_, Some(segments)) => (segments.spread(&lime::coefficients(&probe.samples, masked)), None),
+            (Method::Occlusion, None) => (occlusion::map(&self.settings.occlusion, size, logit, masked), None),
+            (_, None) => {
+                let settings = &self.settings.rise;
+                let mask = |i: usize| rise::mask(settings, size, self.settings.seed, key, i);
+                (rise::map(settings, size, masked, mask), None)
+            }
+        }
+    }
+
+    /// Cuts the picture, whose colours in [0, 1] follow from the input and its bounds.
+    fn segments(&self, image: &Tensor<4>, how: Segmentation, about: usize) -> Segments {
+        let size = size(image);
+        let area = size[0] * size[1];
+        let mut colours = to_vec(image.clone());
+        // Of six channels the first three are the colours.
+        colours.truncate(3 * area);
+        for (i, value) in colours.iter_mut().enumerate() {
+            let (low, high) = (self.low[i / area], self.high[i / area]);
+            *value = (*value - low) / (high - low);
+        }
+        Segments::cut(how, &colours, size, about)
+    }
+
+    /// The logits of masked inputs `baseline + mask * (image - baseline)`: for each head, for each mask.
+    fn answers(
+        &self,
+        image: &Tensor<4>,
+        baseline: &Tensor<4>,
+        count: usize,
+        mask: &dyn Fn(usize) -> Vec<f32>,
+        heads: &[usize],
+    ) -> Vec<Vec<Vec<f32>>> {
+        let [_, channels, rows, columns] = image.dims();
+        let path = image.clone() - baseline.clone();
+        let mut answers = vec![Vec::with_capacity(count); heads.len()];
+        for first in (0..count).step_by(self.settings.chunk) {
+            let together = self.settings.chunk.min(count - first);
+            let masks: Vec<f32> = (first..first + together)
+                .flat_map(|i| {
+                    let mask = mask(i);
+                    std::iter::repeat_n(mask, channels).flatten()
+                })
+                .collect();
+            let masks = from_vec(masks, [together, channels, rows, columns], &image.device());
+            let inputs = crate::batch::times(masks, path.clone());
+            let inputs = inputs + baseline.clone().repeat_dim(0, together);
+            let features = self.network.forward(inputs);
+            for (&head, answers) in heads.iter().zip(&mut answers) {
+                let logits = to_vec(self.heads[head].network.forward(features.clone()));
+                answers.extend(logits.chunks_exact(logits.len() / together).map(<[f32]>::to_vec));
+            }
+        }
+        answers
+    }
+}
+
+/// What was asked and answered.
+struct Probe {
+    /// Logits for each head and mask.
+    answers: Vec<Vec<Vec<f32>>>,
+    segments: Option<Segments>,
+    /// Which segments were on.
+    samples: Vec<Vec<f64>>,
+}
+
+fn size(image: &Tensor<4>) -> [usize; 2] {
+    let [_, _, rows, columns] = image.dims();
+    [rows, columns]
+}

@@ -1,0 +1,54 @@
+//! One forward pass through the backbone and its heads, and the batches that are pulled back through it.
+
+use features::{
+    network::Network,
+    tensor::{Tensor, from_vec, to_vec},
+};
+
+use super::Head;
+use crate::tape::Tape;
+
+/// One forward pass through the backbone and some heads.
+pub(super) struct Pass {
+    pub(super) image: Tensor<4>,
+    pub(super) features: Tensor<4>,
+    pub(super) backbone: Tape,
+    pub(super) heads: Vec<Tape>,
+}
+
+impl Pass {
+    pub(super) fn record<'a>(network: &Network, heads: impl IntoIterator<Item = &'a Head>, image: &Tensor<4>) -> Self {
+        let (features, backbone) = Tape::record(network, image.clone());
+        let heads = heads.into_iter().map(|head| Tape::record(&head.network, features.clone()).1).collect();
+        Self { image: image.clone(), features, backbone, heads }
+    }
+
+    /// Rows and columns of the image.
+    pub(super) fn size(&self) -> [usize; 2] {
+        let [_, _, rows, columns] = self.image.dims();
+        [rows, columns]
+    }
+}
+
+/// `[targets, classes, 1, 1]` with a 1 at each target, for logits `[n, classes, 1, 1]`.
+pub(super) fn one_hot(logits: &Tensor<4>, targets: &[usize]) -> Tensor<4> {
+    let [_, classes, ..] = logits.dims();
+    let mut values = vec![0.0; targets.len() * classes];
+    for (row, target) in targets.iter().enumerate() {
+        values[row * classes + target] = 1.0;
+    }
+    from_vec(values, [targets.len(), classes, 1, 1], &logits.device())
+}
+
+/// Consecutive rows, at most `size` at a time.
+pub(super) fn chunks(values: Tensor<4>, size: usize) -> impl Iterator<Item = Tensor<4>> {
+    let [rows, ..] = values.dims();
+    let size = size.max(1);
+    (0..rows).step_by(size).map(move |first| values.clone().narrow(0, first, size.min(rows - first)))
+}
+
+/// `[m, h, w]` as `m` row-major vectors.
+pub(super) fn rows_of(maps: Tensor<3>) -> Vec<Vec<f32>> {
+    let [_, height, width] = maps.dims();
+    to_vec(maps).chunks_exact(height * width).map(<[f32]>::to_vec).collect()
+}

@@ -1,0 +1,138 @@
+//! Methods that read one pull-back at the pixels, and those that stop at the features.
+
+use features::tensor::Tensor;
+
+use super::{
+    Explainer, Found, Group,
+    basis::{Basis, linear_weights},
+    pass::{Pass, chunks, one_hot, rows_of},
+};
+use crate::{
+    composite::Composite,
+    method::{
+        Family, Method, bcos, cam, deconvnet, excitation_backprop, grad_cam, gradient, guided_backprop,
+        guided_grad_cam, input_x_gradient,
+        lrp::{self, Start},
+    },
+};
+
+impl Explainer {
+    /// Maps of all methods of the family `Pixels`, group by group.
+    pub(super) fn pixels(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+        let groups = self.groups.iter().filter(|group| !group.methods.is_empty());
+        groups.flat_map(|group| self.group(group, pass, targets)).collect()
+    }
+
+    fn group(&self, group: &Group, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+        let heads = self.asking(|method| group.methods.contains(&method));
+        let start = group.methods.iter().find_map(|method| method.start());
+        let cotangents = self.at_features(group, pass, targets, &heads, start);
+        // Row r belongs to heads[r / targets] and target r % targets.
+        let rows = heads.len() * targets.len();
+        let basis = match group.composite {
+            // Linear in the cotangent.
+            Composite::Gradient | Composite::Bcos => {
+                let row = |row: usize| {
+                    linear_weights(&self.heads[heads[row / targets.len()]].network, targets[row % targets.len()])
+                };
+                Basis::of(&(0..rows).map(row).collect::<Vec<_>>())
+            }
+            _ => Basis::all(rows),
+        };
+        let cotangents = Tensor::cat(basis.chosen.iter().map(|&row| cotangents.clone().narrow(0, row, 1)).collect(), 0);
+        // Guided Grad-CAM weighs its maps by Grad-CAM's, which need the head's own gradient.
+        let weights = match (group.methods.contains(&Method::GuidedGradCam), self.gradient()) {
+            (true, Some(plain)) => {
+                let gradients = self.at_features(plain, pass, targets, &heads, None);
+                Some(grad_cam::maps(&pass.features, gradients, pass.size()))
+            }
+            _ => None,
+        };
+        let program = pass.backbone.fasten(&group.backbone);
+        let mut maps: Vec<(Method, Vec<Vec<f32>>)> = group.methods.iter().map(|method| (*method, vec![])).collect();
+        let mut done = 0;
+        for chunk in chunks(cotangents, self.settings.chunk) {
+            let pulled = program.pull_back(chunk);
+            let [count, ..] = pulled.dims();
+            for (method, maps) in &mut maps {
+                let pulled = pulled.clone();
+                maps.extend(rows_of(match (*method, &weights) {
+                    (Method::GuidedGradCam, Some(weights)) => {
+                        guided_grad_cam::maps(pulled, weights.clone().narrow(0, done, count))
+                    }
+                    (Method::InputXGradient, _) => input_x_gradient::maps(&pass.image, pulled),
+                    (Method::Bcos, _) => bcos::maps(&pass.image, pulled),
+                    (Method::GuidedBackprop, _) => guided_backprop::maps(pulled),
+                    (Method::Deconvnet, _) => deconvnet::maps(pulled),
+                    (Method::ExcitationBackprop, _) => excitation_backprop::maps(pulled),
+                    (method, _) if method.start().is_some() => lrp::maps(pulled),
+                    _ => gradient::maps(pulled),
+                }));
+            }
+            done += count;
+        }
+        let mut found = Vec::new();
+        for (method, maps) in maps {
+            for row in 0..rows {
+                let (head, target) = (heads[row / targets.len()], row % targets.len());
+                if self.heads[head].methods.contains(&method) {
+                    found.push(Found { head, target, method, promise: None, values: basis.map(row, &maps) });
+                }
+            }
+        }
+        found
+    }
+
+    /// Cotangents at the features, head-major: heads `chosen`, then targets.
+    fn at_features(
+        &self,
+        group: &Group,
+        pass: &Pass,
+        targets: &[usize],
+        chosen: &[usize],
+        start: Option<Start>,
+    ) -> Tensor<4> {
+        let cotangents = chosen.iter().map(|&head| {
+            let logits = pass.heads[head].output();
+            let seeds = one_hot(logits, targets);
+            let start = match start {
+                Some(Start::Logit) => lrp::start(logits, seeds),
+                Some(Start::One) | None => seeds,
+            };
+            pass.heads[head].pull_back(&group.heads[head], start)
+        });
+        Tensor::cat(cotangents.collect(), 0)
+    }
+
+    /// Maps of all methods of the family `Features`.
+    pub(super) fn features(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+        let heads = self.asking(|method| method.family() == Family::Features);
+        let Some(group) = self.gradient().filter(|_| !heads.is_empty()) else { return Vec::new() };
+        let gradients = self.at_features(group, pass, targets, &heads, None);
+        let size = pass.size();
+        let mut found = Vec::new();
+        for method in Method::ALL.into_iter().filter(|method| method.family() == Family::Features) {
+            if !heads.iter().any(|&head| self.heads[head].methods.contains(&method)) {
+                continue;
+            }
+            let maps = match (method, &self.site) {
+                (Method::GradCamReference, Some(site)) => {
+                    let (activations, gradients) = site.look(&pass.backbone, gradients.clone());
+                    grad_cam::maps(&activations, gradients, size)
+                }
+                (Method::GradCamPlusPlus, _) => cam::grad_cam_plus_plus(&pass.features, gradients.clone(), size),
+                (Method::LayerCam, _) => cam::layer_cam(&pass.features, gradients.clone(), size),
+                (Method::XGradCam, _) => cam::xgrad_cam(&pass.features, gradients.clone(), size),
+                (Method::HiResCam, _) => cam::hires_cam(&pass.features, gradients.clone(), size),
+                _ => grad_cam::maps(&pass.features, gradients.clone(), size),
+            };
+            for (row, values) in rows_of(maps).into_iter().enumerate() {
+                let (head, target) = (heads[row / targets.len()], row % targets.len());
+                if self.heads[head].methods.contains(&method) {
+                    found.push(Found { head, target, method, promise: None, values });
+                }
+            }
+        }
+        found
+    }
+}

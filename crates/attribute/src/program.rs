@@ -1,0 +1,148 @@
+//! A plan fastened to one tape: what depends on the image alone is worked out once, before any cotangent comes.
+//!
+//! Whatever rule it follows, a layer does few kinds of things to a cotangent: it multiplies by values of the image,
+//! transposes a linear map, adds branches. A program is the list of them, and products next to each other are one.
+
+use features::{network::Pool, tensor::Tensor};
+
+use crate::{
+    batch::{positive_part, times},
+    linear::{LinearMap, average_transpose, box_transpose, global_average_transpose},
+    rule::Winners,
+};
+
+/// What is done to cotangents `[n * k, ..]`, in order, last layer of the network first.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    ops: Vec<Op>,
+}
+
+/// One step. Values of the image are `[n, ..]` and meet all cotangents of their image.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    /// Product with values of the image.
+    Times(Tensor<4>),
+    /// Two products side by side: `[g * a, g * b]` along channels.
+    Split(Tensor<4>, Tensor<4>),
+    /// `max(g, 0)`.
+    PositivePart,
+    /// `Wᵀ g` for an input of these rows and columns.
+    Transpose(LinearMap, [usize; 2]),
+    /// The transpose of an average pool.
+    Average(Pool, [usize; 2]),
+    /// The transpose of the mean over all positions.
+    GlobalAverage([usize; 2]),
+    /// To each window's largest input.
+    Route(Winners),
+    /// Sum over this many groups of channels.
+    Fold(usize),
+    /// The transpose of the sum over patches under `kernel`, `stride`, `padding`, brought to all channels.
+    Patch { kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], size: [usize; 2], channels: usize },
+    /// Sum of programs that get the same cotangents.
+    Sum(Vec<Program>),
+}
+
+impl Program {
+    /// Adds a step at the end.
+    pub(crate) fn push(&mut self, op: Op) {
+        let op = match (self.ops.pop(), op) {
+            (Some(Op::Times(a)), Op::Times(b)) => Op::Times(a * b),
+            (Some(Op::Times(a)), Op::Split(b, c)) => Op::Split(a.clone() * b, a * c),
+            (before, op) => {
+                self.ops.extend(before);
+                op
+            }
+        };
+        self.ops.push(op);
+    }
+
+    /// Adds all steps of `more`.
+    pub(crate) fn extend(&mut self, more: Self) {
+        more.ops.into_iter().for_each(|op| self.push(op));
+    }
+
+    /// Pulls cotangents `[n * k, ..]` of the output, image-major, back to the input.
+    pub fn pull_back(&self, cotangents: Tensor<4>) -> Tensor<4> {
+        self.ops.iter().fold(cotangents, |cotangents, op| op.run(cotangents))
+    }
+
+    /// The steps up to the last one that an image has a part in, and the linear rest, which is the same for all images
+    /// of one size: whoever adds what comes back from many images may do it between the two.
+    pub fn split(mut self) -> (Self, Self) {
+        let of_image = |op: &Op| !matches!(op, Op::Transpose(..) | Op::Average(..) | Op::GlobalAverage(_));
+        let rest = self.ops.iter().rposition(of_image).map_or(0, |last| last + 1);
+        let rest = self.ops.split_off(rest);
+        (self, Self { ops: rest })
+    }
+}
+
+impl Op {
+    fn run(&self, given: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Times(values) => times(given, values.clone()),
+            Self::Split(a, b) => Tensor::cat(vec![times(given.clone(), a.clone()), times(given, b.clone())], 1),
+            Self::PositivePart => positive_part(given),
+            Self::Transpose(map, size) => map.transpose(given, *size),
+            Self::Average(pool, size) => average_transpose(pool, given, *size),
+            Self::GlobalAverage(size) => global_average_transpose(given, *size),
+            Self::Route(winners) => winners.route(given),
+            Self::Fold(parts) => {
+                let [rows, channels, height, width] = given.dims();
+                let channels = channels / parts;
+                given
+                    .reshape([rows, *parts, channels * height, width])
+                    .sum_dim(1)
+                    .reshape([rows, channels, height, width])
+            }
+            Self::Patch { kernel, stride, padding, size, channels } => {
+                box_transpose(given.sum_dim(1), *kernel, *stride, *padding, *size).repeat_dim(1, *channels)
+            }
+            Self::Sum(programs) => programs
+                .iter()
+                .map(|program| program.pull_back(given.clone()))
+                .reduce(|total, part| total + part)
+                .expect("a sum has at least one branch"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use features::tensor::{cpu, from_vec, to_vec};
+
+    use super::*;
+
+    #[test]
+    fn neighbouring_products_are_one() {
+        let values = |values: [f32; 2]| from_vec(values.to_vec(), [1, 1, 1, 2], &cpu());
+        let mut program = Program::default();
+        program.push(Op::Times(values([2.0, 3.0])));
+        program.push(Op::Times(values([5.0, -1.0])));
+        program.push(Op::Split(values([1.0, 2.0]), values([0.0, 1.0])));
+        assert_eq!(program.ops.len(), 1);
+        let pulled = program.pull_back(values([1.0, 10.0]).repeat_dim(0, 2));
+        assert_eq!(to_vec(pulled), [10.0, -60.0, 0.0, -30.0].repeat(2));
+    }
+
+    #[test]
+    fn a_sum_may_come_before_the_last_linear_steps() {
+        let conv = LinearMap {
+            weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
+            bias: None,
+            stride: [1, 1],
+            padding: [0, 0],
+        };
+        let mut program = Program::default();
+        program.push(Op::Times(from_vec(vec![1.0, 2.0, -1.0, 0.5], [2, 2, 1, 1], &cpu())));
+        program.push(Op::Transpose(conv, [1, 1]));
+        let cotangents = from_vec((0..8).map(|i| i as f32).collect(), [4, 2, 1, 1], &cpu());
+        let each = to_vec(program.pull_back(cotangents.clone()));
+        let (body, rest) = program.split();
+        assert_eq!((body.ops.len(), rest.ops.len()), (1, 1));
+        let pulled = body.pull_back(cotangents);
+        let together = to_vec(rest.pull_back(pulled.clone().narrow(0, 0, 2) * 0.25 + pulled.narrow(0, 2, 2) * 0.75));
+        for (i, got) in together.iter().enumerate() {
+            assert!((got - (0.25 * each[i] + 0.75 * each[4 + i])).abs() < 1e-6, "{together:?} {each:?}");
+        }
+    }
+}
