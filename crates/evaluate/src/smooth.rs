@@ -60,9 +60,9 @@ fn avg5(map: Map<'_>) -> Vec<f32> {
     let mut padded = vec![0.0f64; width + 4];
     for (row, out) in map.values.chunks_exact(width).zip(rows[2 * width..].chunks_exact_mut(width)) {
         widen(row, &mut padded[2..]);
+        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|dx| &padded[dx..][..width]);
         for (x, out) in out.iter_mut().enumerate() {
-            let p = &padded[x..x + 5];
-            *out = (p[0] + p[4]) + (p[1] + p[3]) + p[2];
+            *out = (a[x] + e[x]) + (b[x] + d[x]) + c[x];
         }
     }
     let mut result = vec![0.0f32; height * width];
