@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::controls;
 use crate::inputs::{ProbeIdentity, Probes, Scenes};
-use crate::map::Map;
-use crate::metric::agreement::{self, Peers};
+use crate::map::{Map, Score, Undefined};
+use crate::metric::agreement::{self, Moments, Peers};
 use crate::metric::{Metric, Subject};
 use crate::score::{Scored, score};
 use crate::smooth::Smoothing;
@@ -49,9 +49,11 @@ pub fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Opti
         Ok(score(row.map()?, &row.rows.method[row.at], subject, &plan.metrics, gaussian))
     };
     let mut scored: Vec<Vec<Scored>> = order.par_iter().zip(&subjects).map(one).collect::<Result<_>>()?;
+    let compares = plan.metrics.iter().any(|metric| metric.peers().is_some());
+    let known: Vec<Known> = if compares { order.par_iter().map(Row::known).collect::<Result<_>>()? } else { vec![] };
     for &metric in &plan.metrics {
         let Some(peers) = metric.peers() else { continue };
-        for (at, value) in agreements(&order, peers, probes)? {
+        for (at, value) in agreements(&order, &known, peers, probes)? {
             scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
         }
     }
@@ -65,8 +67,11 @@ pub fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Opti
     Ok(out)
 }
 
-/// Value of each map that has peers to be compared with, by its position in `order`.
-fn agreements(order: &[Row], peers: Peers, probes: &Probes) -> Result<Vec<(usize, crate::map::Score)>> {
+/// A map with its moments.
+type Known<'a> = (&'a [f32], std::result::Result<Moments, Undefined>);
+
+/// Agreement of each map with its peers, by its position in `order`; `known` are the maps in that order.
+fn agreements(order: &[Row], known: &[Known], peers: Peers, probes: &Probes) -> Result<Vec<(usize, Score)>> {
     let mut groups: HashMap<(&str, i32, &str, &str), Vec<usize>> = HashMap::new();
     for (position, row) in order.iter().enumerate() {
         let (item, target, probe_id, method) = row.key();
@@ -79,8 +84,8 @@ fn agreements(order: &[Row], peers: Peers, probes: &Probes) -> Result<Vec<(usize
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.sort_unstable();
     let one = |group: &Vec<usize>| {
-        let maps = group.iter().map(|&at| Ok(order[at].map()?.values)).collect::<Result<Vec<_>>>()?;
-        let sizes = maps.windows(2).all(|pair| pair[0].len() == pair[1].len());
+        let maps: Vec<Known> = group.iter().map(|&at| known[at]).collect();
+        let sizes = maps.windows(2).all(|pair| pair[0].0.len() == pair[1].0.len());
         if !sizes {
             return Err(order[group[0]].wrong("its map has another size than that of another target or seed"));
         }
@@ -126,6 +131,11 @@ impl<'a> Row<'a> {
         let values =
             values.ok_or_else(|| self.wrong("it has not the number of pixels that its height and width say"))?;
         Ok(Map::new(height, width, values))
+    }
+
+    fn known(&self) -> Result<Known<'a>> {
+        let values = self.map()?.values;
+        Ok((values, Moments::of(values)))
     }
 
     fn subject(&self, scenes: Option<&Scenes>) -> Result<Subject> {

@@ -19,42 +19,51 @@ pub enum Peers {
 /// Mean correlation of each map with all others; all have the same number of pixels.
 // METHOD: r(a, b) = sum of (a - mean a)(b - mean b) / (|a - mean a| |b - mean b|), in f64; mean over the peers of a map
 // that have one.
-pub fn scores(maps: &[&[f32]]) -> Vec<Score> {
-    let centred: Vec<Result<Vec<f32>, Undefined>> = maps.iter().map(|map| standardised(map)).collect();
+pub fn scores(maps: &[(&[f32], Result<Moments, Undefined>)]) -> Vec<Score> {
     let mut sums = vec![(0.0, 0u32); maps.len()];
     for a in 0..maps.len() {
         for b in 0..a {
-            if let (Ok(left), Ok(right)) = (&centred[a], &centred[b]) {
-                let r = dot(left, right);
+            if let ((left, Ok(of_left)), (right, Ok(of_right))) = (&maps[a], &maps[b]) {
+                let covariance = dot(left, right) - left.len() as f64 * of_left.mean * of_right.mean;
+                let r = covariance / (of_left.length * of_right.length);
                 for at in [a, b] {
                     sums[at] = (sums[at].0 + r, sums[at].1 + 1);
                 }
             }
         }
     }
-    let score = |(own, (sum, count)): (&Result<_, Undefined>, (f64, u32))| match own {
+    let score = |((_, own), (sum, count)): (&(_, Result<_, Undefined>), (f64, u32))| match own {
         Err(reason) => Err(*reason),
         Ok(_) if maps.len() < 2 => Err(Undefined::NoPeer),
         Ok(_) if count == 0 => Err(Undefined::Constant),
         Ok(_) => Ok((sum / f64::from(count)).clamp(-1.0, 1.0)),
     };
-    centred.iter().zip(sums).map(score).collect()
+    maps.iter().zip(sums).map(score).collect()
 }
 
-/// The map with mean 0 and length 1.
-fn standardised(map: &[f32]) -> Result<Vec<f32>, Undefined> {
-    if !finite(map) {
-        return Err(Undefined::NotFinite);
+/// What a correlation needs of one map; computed once, used with every peer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    mean: f64,
+    /// Length of the map after its mean is taken off.
+    length: f64,
+}
+
+impl Moments {
+    /// Moments of a map; there are none for a constant one, or one that is not finite.
+    pub fn of(map: &[f32]) -> Result<Self, Undefined> {
+        if !finite(map) {
+            return Err(Undefined::NotFinite);
+        }
+        // A constant map's mean is off by rounding, which must not look like variation.
+        if map.iter().all(|value| *value == map[0]) {
+            return Err(Undefined::Constant);
+        }
+        let n = map.len() as f64;
+        let mean = crate::map::sum(map) / n;
+        let square = dot(map, map) - n * mean * mean;
+        if square > 0.0 { Ok(Self { mean, length: square.sqrt() }) } else { Err(Undefined::Constant) }
     }
-    // A constant map's mean is off by rounding, which must not look like variation.
-    if map.iter().all(|value| *value == map[0]) {
-        return Err(Undefined::Constant);
-    }
-    let mean = crate::map::sum(map) / map.len() as f64;
-    let mut centred: Vec<f32> = map.iter().map(|&value| (f64::from(value) - mean) as f32).collect();
-    let length = dot(&centred, &centred).sqrt();
-    centred.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-    Ok(centred)
 }
 
 /// Sum of products in f64, several at once.
@@ -76,6 +85,10 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 mod tests {
     use super::*;
     use crate::fixtures::random_map;
+
+    fn scores(maps: &[&[f32]]) -> Vec<Score> {
+        super::scores(&maps.iter().map(|map| (*map, Moments::of(map))).collect::<Vec<_>>())
+    }
 
     #[test]
     fn equals_the_formula() {

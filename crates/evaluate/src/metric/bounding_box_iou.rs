@@ -29,14 +29,14 @@ pub fn score(positive: &Positive, mask: &Mask, threshold: f64, rounding: Roundin
         return Err(Undefined::NoBox);
     }
     let (low, high) = (positive.smallest(), positive.largest());
-    let range = f64::from(high) - f64::from(low) + 1e-12;
-    let strong = |value: f32| (f64::from(value) - f64::from(low)) / range >= threshold;
+    let least = threshold * (f64::from(high) - f64::from(low) + 1e-12);
+    let strong = |value: &f32| f64::from(*value) - f64::from(low) >= least;
     let width = positive.width();
     let (mut rows, mut columns) = ([usize::MAX, 0], [usize::MAX, 0]);
     for (y, row) in positive.values().chunks_exact(width).enumerate() {
-        for (x, _) in row.iter().enumerate().filter(|&(_, &value)| strong(value)) {
-            rows = [rows[0].min(y), rows[1].max(y + 1)];
-            columns = [columns[0].min(x), columns[1].max(x + 1)];
+        if let (Some(first), Some(last)) = (row.iter().position(strong), row.iter().rposition(strong)) {
+            rows = [rows[0].min(y), y + 1];
+            columns = [columns[0].min(first), columns[1].max(last + 1)];
         }
     }
     if rows[1] == 0 {
