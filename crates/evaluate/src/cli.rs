@@ -36,14 +36,24 @@ Metrics (the first variant is the default of the bare name):
       :reference        smoothed as the paper's code does: wide Gaussian for input_x_gradient and
                         integrated_gradients, 5x5 mean for the others
       :none             not smoothed
+  pointing_game         whether the strongest pixel lies in the target's cell or boxes, smoothed as above
+      :strict           without a tolerance around boxes
   energy_pointing_game  share of the positive mass in the target's boxes of a scene; chance = their area
+      :unrounded        as computed
+      :reference        rounded to 2 decimals
+  bounding_box_iou      overlap of the box around strong pixels with the target's boxes of a scene
       :unrounded        as computed
       :reference        rounded to 2 decimals
   entropy               spread of the positive mass in bits, after a 5x5 mean; lower is simpler
   gini                  inequality of the positive mass among pixels; higher is more compact
       :relative         with a floor of 1e-7 of the map's maximum
       :reference        with a floor of 1e-7, so it depends on the map's scale
+  class_agreement       correlation with the maps of the item's other targets; lower depends more on the class
+  seed_stability        correlation with the maps of other seeds of the probe
+      :pearson          both are means of Pearson correlations of signed, unsmoothed maps
 
+The pointing games and the box overlap are also computed for maps that know nothing and that know all, in rows of
+the probe `control`: floor and ceiling of each method's smoothing.
 A map without positive mass has no score: value is null and reason says why. The paper's code counts it as 0.
 
 Example:

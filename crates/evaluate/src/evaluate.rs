@@ -1,6 +1,7 @@
 //! The stage: attribution maps, probes and boxes in, the score table out, one part for each part of the maps.
 //!
-//! Maps are scored in parallel and rows are sorted by key, so the bytes depend on the inputs and configuration alone.
+//! While one part is scored, the next one is read: memory holds two. Maps are scored in parallel and rows are sorted by
+//! key, so the bytes depend on the inputs and configuration alone.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,22 +12,16 @@ use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use features::error::{Error, Result};
 use features::preprocess::{Geometry, Preprocessing};
 use features::stage::Stage;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Probes, Scenes};
-use crate::map::Map;
-use crate::metric::{Metric, Subject};
-use crate::score::{Scored, score};
+use crate::metric::Metric;
+use crate::rows::{Plan, score_part};
 use crate::smooth::Smoothing;
-use crate::table::{SCORES, ScoreRows};
+use crate::table::SCORES;
 
 /// Raised when the same maps and configuration would get other scores.
-const ALGORITHM: u32 = 1;
-/// `item_kind` of a grid of images.
-const GRID: &str = ItemKind::Grid3.name();
-/// `item_kind` of a multi-object image.
-const SCENE: &str = ItemKind::Scene.name();
+const ALGORITHM: u32 = 2;
 
 /// The section `[evaluate]` of an experiment file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -54,18 +49,12 @@ struct Inputs {
     scenes: Option<Scenes>,
 }
 
-/// Settings, checked and in canonical order.
-struct Plan {
-    metrics: Vec<Metric>,
-    gaussian: Option<Smoothing>,
-}
-
 /// Scores all maps of the experiment in `stage.out` and writes its artifact `evaluate`.
 ///
 /// # Errors
 /// A missing or damaged input, maps that do not fit probes or scenes, or an unusable configuration.
 pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
-    let plan = Plan::new(config)?;
+    let plan = plan(config)?;
     let inputs = Inputs::open(stage, config)?;
     let parts = inputs.maps[0].parts();
     let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &inputs, parts))? {
@@ -78,9 +67,14 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     let pending = artifact.pending();
     let progress = stage.progress("evaluate", pending.len() as u64, "items");
     let (mut maps, mut scores) = (0, 0);
-    for part in pending {
-        let tables = inputs.read_part(part)?;
-        let rows = score_part(&tables, &plan, &inputs.probes, inputs.scenes.as_ref())?;
+    let mut next = pending.first().map(|&part| inputs.read_part(part)).transpose()?;
+    for (at, &part) in pending.iter().enumerate() {
+        let Some(tables) = next.take() else { break };
+        let score = || score_part(&tables, &plan, &inputs.probes, inputs.scenes.as_ref());
+        let read = || pending.get(at + 1).map(|&part| inputs.read_part(part)).transpose();
+        let (rows, following) = rayon::join(score, read);
+        let rows = rows?;
+        next = following?;
         maps += tables.iter().map(MapRows::len).sum::<usize>();
         scores += rows.len();
         artifact.write_part(part, vec![(0, rows.cells())])?;
@@ -92,27 +86,26 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     Ok(())
 }
 
-impl Plan {
-    fn new(config: &Config) -> Result<Self> {
-        let mut metrics = config.metrics.clone();
-        metrics.sort_unstable_by_key(|metric| (metric.name(), metric.variant()));
-        metrics.dedup();
-        if metrics.is_empty() {
-            return Err(Error::Usage(
-                "[evaluate] metrics is empty; name at least one, or leave the key out for all".into(),
-            ));
-        }
-        let gaussian = match config.gaussian_kernel {
-            Some(kernel) if kernel % 2 == 0 => {
-                return Err(Error::Usage(format!(
-                    "[evaluate] gaussian_kernel is {kernel}; it must be odd, such as {}",
-                    kernel + 1
-                )));
-            }
-            other => other.map(|kernel| Smoothing::Gauss { kernel }),
-        };
-        Ok(Self { metrics, gaussian })
+/// Settings, checked and in canonical order.
+fn plan(config: &Config) -> Result<Plan> {
+    let mut metrics = config.metrics.clone();
+    metrics.sort_unstable_by_key(|metric| (metric.name(), metric.variant()));
+    metrics.dedup();
+    if metrics.is_empty() {
+        return Err(Error::Usage(
+            "[evaluate] metrics is empty; name at least one, or leave the key out for all".into(),
+        ));
     }
+    let gaussian = match config.gaussian_kernel {
+        Some(kernel) if kernel % 2 == 0 => {
+            return Err(Error::Usage(format!(
+                "[evaluate] gaussian_kernel is {kernel}; it must be odd, such as {}",
+                kernel + 1
+            )));
+        }
+        other => other.map(|kernel| Smoothing::Gauss { kernel }),
+    };
+    Ok(Plan { metrics, gaussian })
 }
 
 impl Inputs {
@@ -158,67 +151,6 @@ fn spec(stage: &Stage, plan: &Plan, inputs: &Inputs, parts: usize) -> ArtifactSp
         }],
         parts,
     }
-}
-
-/// Scores of all maps in `tables`, sorted by item, target, probe, method, metric and variant.
-fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Option<&Scenes>) -> Result<ScoreRows> {
-    let mut order: Vec<(&MapRows, usize)> =
-        tables.iter().flat_map(|table| (0..table.len()).map(move |i| (table, i))).collect();
-    order.sort_unstable_by_key(|&(rows, i)| (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i]));
-    let scored: Vec<Vec<Scored>> =
-        order.par_iter().map(|&(rows, i)| score_row(rows, i, plan, scenes)).collect::<Result<_>>()?;
-    let mut out = ScoreRows::default();
-    for ((rows, i), scored) in order.into_iter().zip(scored) {
-        let probe = probes.get(&rows.probe_id[i])?;
-        for one in scored {
-            out.item.push(rows.item[i].clone());
-            out.item_kind.push(rows.item_kind[i].clone());
-            out.grid_size.push(rows.grid_size[i]);
-            out.target_index.push(rows.target_index[i]);
-            out.target_class.push(rows.target_class[i]);
-            out.backbone.push(probe.backbone.clone());
-            out.probe_id.push(rows.probe_id[i].clone());
-            out.head.push(probe.head.clone());
-            out.loss.push(probe.loss.clone());
-            out.offset.push(probe.offset.clone());
-            out.seed.push(probe.seed);
-            out.method.push(rows.method[i].clone());
-            out.metric.push(one.metric.name().to_string());
-            out.variant.push(one.metric.variant().to_string());
-            out.smoothing.push(one.smoothing.to_string());
-            out.value.push(one.value.ok());
-            out.reason.push(one.value.err().map(|reason| reason.to_string()));
-            out.chance.push(one.chance);
-            out.higher_is_better.push(one.metric.higher_is_better());
-        }
-    }
-    Ok(out)
-}
-
-fn score_row(rows: &MapRows, i: usize, plan: &Plan, scenes: Option<&Scenes>) -> Result<Vec<Scored>> {
-    let wrong = |what: &str| {
-        Error::BadData(format!("map of `{}`, row {i}: {what}; run the `attribute` stage again", rows.item[i]))
-    };
-    let (height, width) = (rows.height[i].max(0) as usize, rows.width[i].max(0) as usize);
-    let pixels = height * width;
-    let values = rows.map.get(i * pixels..(i + 1) * pixels).filter(|values| !values.is_empty());
-    let values = values.ok_or_else(|| wrong("it has not the number of pixels that its height and width say"))?;
-    let subject = match (rows.item_kind[i].as_str(), rows.grid_size[i]) {
-        (GRID, Some(size)) => {
-            let (size, cell) = (size.max(0) as usize, usize::try_from(rows.target_index[i]).unwrap_or(usize::MAX));
-            if cell >= size * size {
-                return Err(wrong("its target is outside the grid"));
-            }
-            Subject::Grid { size, cell }
-        }
-        (SCENE, None) => {
-            let scene = scenes.ok_or_else(|| wrong("it is a scene in a table of grids"))?.get(rows.image_id[i])?;
-            Subject::Scene(scene.mask(rows.target_class[i], (width, height)))
-        }
-        _ => return Err(wrong("it is neither a grid of a size nor a scene")),
-    };
-    let gaussian = plan.gaussian.unwrap_or_else(|| Smoothing::gauss_for(height.max(width)));
-    Ok(score(Map::new(height, width, values), &rows.method[i], &subject, &plan.metrics, gaussian))
 }
 
 #[cfg(test)]

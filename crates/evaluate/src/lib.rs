@@ -5,9 +5,11 @@
 #![recursion_limit = "256"]
 
 pub mod cli;
+pub mod controls;
 pub mod evaluate;
 pub mod map;
 pub mod metric;
+pub mod rows;
 pub mod score;
 pub mod smooth;
 pub mod table;

@@ -4,7 +4,9 @@
 //! so the order cannot be swapped by mistake (clamping first moves the grid pointing game by up to 0.2).
 
 use std::fmt;
+use std::sync::OnceLock;
 
+use crate::metric::gini;
 use crate::smooth::Smoothing;
 
 /// A signed attribution map: `height * width` values, row-major, borrowed and never changed.
@@ -36,6 +38,10 @@ pub enum Undefined {
     NotFinite,
     /// No box of the target class covers a pixel of the map.
     NoBox,
+    /// The metric compares maps, and there is no other map to compare with.
+    NoPeer,
+    /// The metric correlates maps, and all pixels of this one, or of all others, are equal.
+    Constant,
 }
 
 impl fmt::Display for Undefined {
@@ -44,6 +50,8 @@ impl fmt::Display for Undefined {
             Self::NoPositiveMass => "no_positive_mass",
             Self::NotFinite => "not_finite",
             Self::NoBox => "no_box",
+            Self::NoPeer => "no_peer",
+            Self::Constant => "constant",
         })
     }
 }
@@ -58,20 +66,22 @@ pub struct Positive {
     width: usize,
     values: Vec<f32>,
     total: f64,
+    rank_sum: OnceLock<f64>,
 }
 
 impl Positive {
     /// Smooths `map`, then clamps it at 0.
     // METHOD: P = max(0, smooth(M)); values in f32 as in the reference, their sum in f64.
     pub fn of(map: Map<'_>, smoothing: Smoothing) -> Result<Self, Undefined> {
-        if !map.values.iter().all(|value| value.is_finite()) {
+        if !finite(map.values) {
             return Err(Undefined::NotFinite);
         }
         let mut values = smoothing.apply(map).into_owned();
-        values.iter_mut().for_each(|value| *value = value.max(0.0));
+        // Adding 0 makes 0 of -0, which orders by its bits like the others.
+        values.iter_mut().for_each(|value| *value = value.max(0.0) + 0.0);
         let total = sum(&values);
         if total > 0.0 {
-            Ok(Self { height: map.height, width: map.width, values, total })
+            Ok(Self { height: map.height, width: map.width, values, total, rank_sum: OnceLock::new() })
         } else {
             Err(Undefined::NoPositiveMass)
         }
@@ -97,6 +107,21 @@ impl Positive {
         self.total
     }
 
+    /// The largest value, above 0.
+    pub fn largest(&self) -> f32 {
+        f32::from_bits(self.values.iter().fold(0, |largest, value| largest.max(value.to_bits())))
+    }
+
+    /// The smallest value, at least 0.
+    pub fn smallest(&self) -> f32 {
+        f32::from_bits(self.values.iter().fold(u32::MAX, |smallest, value| smallest.min(value.to_bits())))
+    }
+
+    /// What both variants of the Gini index divide, computed when first asked for ([`gini::rank_sum`]).
+    pub fn rank_sum(&self) -> f64 {
+        *self.rank_sum.get_or_init(|| gini::rank_sum(&self.values))
+    }
+
     /// Share of the total inside rows `top..bottom` and columns `left..right`.
     pub fn share(&self, [top, bottom]: [usize; 2], [left, right]: [usize; 2]) -> f64 {
         let rows = self.values.chunks_exact(self.width).take(bottom).skip(top);
@@ -104,8 +129,23 @@ impl Positive {
     }
 }
 
-fn sum(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value)).sum()
+/// Whether no value is NaN or infinite. It looks at all values, because a loop that may stop early is not vectorised.
+pub fn finite(values: &[f32]) -> bool {
+    values.iter().fold(true, |all, value| all & value.is_finite())
+}
+
+/// Partial sums of [`sum`]: as many additions are in flight at once.
+const LANES: usize = 8;
+
+/// Sum in f64.
+pub fn sum(values: &[f32]) -> f64 {
+    let chunks = values.chunks_exact(LANES);
+    let rest: f64 = chunks.remainder().iter().map(|&value| f64::from(value)).sum();
+    let mut lanes = [0.0f64; LANES];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| *lane += f64::from(value));
+    }
+    lanes.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

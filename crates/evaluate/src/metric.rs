@@ -3,10 +3,15 @@
 //! A metric is written `name` or `name:variant` in configurations and on the command line; the bare name is the
 //! default variant. `reference` variants repeat what the authors' code does.
 
+pub mod agreement;
+pub mod bounding_box_iou;
 pub mod energy_pointing_game;
 pub mod entropy;
 pub mod gini;
 pub mod grid_pointing_game;
+#[cfg(test)]
+mod hand_made;
+pub mod pointing_game;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::map::{Positive, Score};
 use crate::smooth::Smoothing;
+use agreement::Peers;
 use energy_pointing_game::{Mask, Rounding};
 use gini::Floor;
 
@@ -25,12 +31,20 @@ use gini::Floor;
 pub enum Metric {
     /// Share of the positive mass in the target's grid cell.
     GridPointingGame(GridSmoothing),
+    /// Whether the strongest pixel lies on the target.
+    PointingGame,
     /// Share of the positive mass in the target's boxes.
     EnergyPointingGame(Rounding),
+    /// Overlap of the box around strong pixels with the target's boxes.
+    BoundingBoxIou(Rounding),
     /// Spread of the positive mass in bits.
     Entropy,
     /// Inequality of the positive mass among pixels.
     Gini(Floor),
+    /// Correlation with the maps of the item's other targets.
+    ClassAgreement,
+    /// Correlation with the maps of other seeds of the probe.
+    SeedStability,
 }
 
 /// How a map is smoothed before the grid pointing game.
@@ -69,23 +83,32 @@ pub fn reference_smoothing(method: &str, gaussian: Smoothing) -> Smoothing {
 
 impl Metric {
     /// Every metric in every variant, the default variant first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::GridPointingGame(GridSmoothing::Reference),
         Self::GridPointingGame(GridSmoothing::None),
+        Self::PointingGame,
         Self::EnergyPointingGame(Rounding::Unrounded),
         Self::EnergyPointingGame(Rounding::Reference),
+        Self::BoundingBoxIou(Rounding::Unrounded),
+        Self::BoundingBoxIou(Rounding::Reference),
         Self::Entropy,
         Self::Gini(Floor::Relative),
         Self::Gini(Floor::Reference),
+        Self::ClassAgreement,
+        Self::SeedStability,
     ];
 
     /// Name without the variant, as in the `metric` column.
     pub fn name(self) -> &'static str {
         match self {
             Self::GridPointingGame(_) => "grid_pointing_game",
+            Self::PointingGame => "pointing_game",
             Self::EnergyPointingGame(_) => "energy_pointing_game",
+            Self::BoundingBoxIou(_) => "bounding_box_iou",
             Self::Entropy => "entropy",
             Self::Gini(_) => "gini",
+            Self::ClassAgreement => "class_agreement",
+            Self::SeedStability => "seed_stability",
         }
     }
 
@@ -94,9 +117,12 @@ impl Metric {
         match self {
             Self::GridPointingGame(GridSmoothing::Reference)
             | Self::EnergyPointingGame(Rounding::Reference)
+            | Self::BoundingBoxIou(Rounding::Reference)
             | Self::Gini(Floor::Reference) => "reference",
             Self::GridPointingGame(GridSmoothing::None) => "none",
-            Self::EnergyPointingGame(Rounding::Unrounded) => "unrounded",
+            Self::EnergyPointingGame(Rounding::Unrounded) | Self::BoundingBoxIou(Rounding::Unrounded) => "unrounded",
+            Self::PointingGame => "strict",
+            Self::ClassAgreement | Self::SeedStability => "pearson",
             Self::Entropy => "avg5",
             Self::Gini(Floor::Relative) => "relative",
         }
@@ -109,25 +135,45 @@ impl Metric {
 
     /// Direction: whether a larger value is a better explanation.
     pub fn higher_is_better(self) -> bool {
-        !matches!(self, Self::Entropy)
+        !matches!(self, Self::Entropy | Self::ClassAgreement)
     }
 
     /// Whether the metric can be asked about such a subject: pointing games need a grid or boxes.
     pub fn applies(self, subject: &Subject) -> bool {
         match self {
             Self::GridPointingGame(_) => matches!(subject, Subject::Grid { .. }),
-            Self::EnergyPointingGame(_) => matches!(subject, Subject::Scene(_)),
-            Self::Entropy | Self::Gini(_) => true,
+            Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_) => matches!(subject, Subject::Scene(_)),
+            Self::PointingGame | Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => true,
+        }
+    }
+
+    /// Whether the metric asks where a map points, so that a map which knows nothing, and one which knows all, can be
+    /// made up for it.
+    pub fn is_localisation(self) -> bool {
+        matches!(
+            self,
+            Self::GridPointingGame(_) | Self::PointingGame | Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_)
+        )
+    }
+
+    /// The maps that this one is compared with, for metrics of more than one map.
+    pub fn peers(self) -> Option<Peers> {
+        match self {
+            Self::ClassAgreement => Some(Peers::Targets),
+            Self::SeedStability => Some(Peers::Seeds),
+            _ => None,
         }
     }
 
     /// The smoothing before this metric for a map of `method`; `gaussian` is the Gaussian for the map's size.
     pub fn smoothing(self, method: &str, gaussian: Smoothing) -> Smoothing {
         match self {
-            Self::GridPointingGame(GridSmoothing::Reference) | Self::EnergyPointingGame(_) => {
+            Self::GridPointingGame(GridSmoothing::Reference) | Self::PointingGame | Self::EnergyPointingGame(_) => {
                 reference_smoothing(method, gaussian)
             }
+            Self::BoundingBoxIou(_) => bounding_box_iou::reference_settings(method, gaussian).0,
             Self::GridPointingGame(GridSmoothing::None) | Self::Gini(_) => Smoothing::None,
+            Self::ClassAgreement | Self::SeedStability => Smoothing::None,
             Self::Entropy => Smoothing::Avg5,
         }
     }
@@ -136,19 +182,27 @@ impl Metric {
     pub fn chance(self, subject: &Subject) -> Option<f64> {
         match (self, subject) {
             (Self::GridPointingGame(_), Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
-            (Self::EnergyPointingGame(_), Subject::Scene(mask)) => mask.chance(),
+            (Self::PointingGame, Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
+            (Self::EnergyPointingGame(_) | Self::PointingGame, Subject::Scene(mask)) => mask.chance(),
             _ => None,
         }
     }
 
-    /// The value for a map that was smoothed by [`Metric::smoothing`]; panics when the metric does not apply.
-    pub fn score(self, positive: &Positive, subject: &Subject) -> Score {
+    /// The value for a map of `method` that was smoothed by [`Metric::smoothing`]; panics when the metric does not
+    /// apply, or is one of more than one map.
+    pub fn score(self, positive: &Positive, method: &str, subject: &Subject) -> Score {
         match (self, subject) {
             (Self::GridPointingGame(_), Subject::Grid { size, cell }) => {
                 Ok(grid_pointing_game::score(positive, *size, *cell))
             }
             (Self::EnergyPointingGame(rounding), Subject::Scene(mask)) => {
                 energy_pointing_game::score(positive, mask, rounding)
+            }
+            (Self::PointingGame, Subject::Grid { size, cell }) => Ok(pointing_game::on_grid(positive, *size, *cell)),
+            (Self::PointingGame, Subject::Scene(mask)) => pointing_game::on_boxes(positive, mask),
+            (Self::BoundingBoxIou(rounding), Subject::Scene(mask)) => {
+                let (_, threshold) = bounding_box_iou::reference_settings(method, Smoothing::None);
+                bounding_box_iou::score(positive, mask, threshold, rounding)
             }
             (Self::Entropy, _) => Ok(entropy::score(positive)),
             (Self::Gini(floor), _) => Ok(gini::score(positive, floor)),
@@ -255,12 +309,12 @@ mod tests {
             let values = random_map(seed, 144);
             let before = values.clone();
             for (metric, subject) in Metric::ALL.into_iter().flat_map(|metric| [(metric, &grid), (metric, &scene)]) {
-                if !metric.applies(subject) {
+                if !metric.applies(subject) || metric.peers().is_some() {
                     continue;
                 }
                 let smoothing = metric.smoothing("input_x_gradient", Smoothing::gauss_for(12));
                 let positive = Positive::of(Map::new(12, 12, &values), smoothing).unwrap();
-                let value = metric.score(&positive, subject).unwrap();
+                let value = metric.score(&positive, "input_x_gradient", subject).unwrap();
                 let top = if metric == Metric::Entropy { 144f64.log2() } else { 1.0 };
                 assert!((0.0..=top).contains(&value), "{metric}: {value}");
             }

@@ -17,19 +17,22 @@ pub struct Scored {
     pub chance: Option<f64>,
 }
 
-/// Scores `map`, made by `method`, with those of `metrics` that apply to `subject`, in their order. `gaussian` is the
+/// Scores `map`, made by `method`, with those of `metrics` that apply to `subject` and need no other map, in their order. `gaussian` is the
 /// wide filter that some methods ask for.
 pub fn score(map: Map<'_>, method: &str, subject: &Subject, metrics: &[Metric], gaussian: Smoothing) -> Vec<Scored> {
     let mut smoothed: Vec<(Smoothing, Result<Positive, Undefined>)> = Vec::new();
-    let applying = metrics.iter().filter(|metric| metric.applies(subject));
+    let applying = metrics.iter().filter(|metric| metric.applies(subject) && metric.peers().is_none());
     let scored = applying.map(|&metric| {
         let smoothing = metric.smoothing(method, gaussian);
         let at = smoothed.iter().position(|(known, _)| *known == smoothing).unwrap_or_else(|| {
             smoothed.push((smoothing, Positive::of(map, smoothing)));
             smoothed.len() - 1
         });
-        let value =
-            smoothed[at].1.as_ref().map_err(|reason| *reason).and_then(|positive| metric.score(positive, subject));
+        let value = smoothed[at]
+            .1
+            .as_ref()
+            .map_err(|reason| *reason)
+            .and_then(|positive| metric.score(positive, method, subject));
         Scored { metric, smoothing, value, chance: metric.chance(subject) }
     });
     scored.collect()
@@ -59,7 +62,7 @@ mod tests {
             assert_eq!(found.smoothing.to_string(), smoothing);
             assert!((found.value.unwrap() - value).abs() < 1e-5);
         }
-        assert_eq!(scored.len(), 5, "the energy pointing game needs boxes");
+        assert_eq!(scored.len(), 6, "three metrics need boxes or other maps");
     }
 
     #[test]

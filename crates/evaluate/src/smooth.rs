@@ -56,21 +56,24 @@ impl Smoothing {
 // METHOD: y = (sum over the 5x5 window, zero outside) / 25 (torch avg_pool2d, stride 1, padding 2).
 fn avg5(map: Map<'_>) -> Vec<f32> {
     let (height, width) = (map.height, map.width);
-    let mut rows = vec![0.0f64; (height + 4) * width];
     let mut padded = vec![0.0f64; width + 4];
-    for (row, out) in map.values.chunks_exact(width).zip(rows[2 * width..].chunks_exact_mut(width)) {
-        widen(row, &mut padded[2..]);
-        for (x, out) in out.iter_mut().enumerate() {
-            let p = &padded[x..x + 5];
-            *out = (p[0] + p[4]) + (p[1] + p[3]) + p[2];
-        }
-    }
+    // The row sums of the five rows at hand, row y in slot y mod 5; rows outside are 0.
+    let mut rows = vec![0.0f64; 5 * width];
     let mut result = vec![0.0f32; height * width];
-    for (y, out) in result.chunks_exact_mut(width).enumerate() {
-        let row = |dy: usize| &rows[(y + dy) * width..(y + dy + 1) * width];
-        let (a, b, c, d, e) = (row(0), row(1), row(2), row(3), row(4));
+    for y in 0..height + 2 {
+        let out = &mut rows[y % 5 * width..][..width];
+        match map.values.get(y * width..(y + 1) * width) {
+            Some(row) => widen(row, &mut padded[2..]),
+            None => padded.fill(0.0),
+        }
+        let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|dx| &padded[dx..][..width]);
         for (x, out) in out.iter_mut().enumerate() {
-            *out = (((a[x] + e[x]) + (b[x] + d[x]) + c[x]) / 25.0) as f32;
+            *out = (a[x] + e[x]) + (b[x] + d[x]) + c[x];
+        }
+        let Some(centre) = y.checked_sub(2) else { continue };
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|dy| &rows[(y + dy) % 5 * width..][..width]);
+        for (x, out) in result[centre * width..][..width].iter_mut().enumerate() {
+            *out = (((a[x] + e[x]) + (b[x] + d[x]) + c[x]) * (1.0 / 25.0)) as f32;
         }
     }
     result
@@ -101,22 +104,25 @@ fn gaussian(map: Map<'_>, kernel: usize) -> Vec<f32> {
     result
 }
 
-/// Adds `taps[d] * (before + after)` for each distance `d`, two distances a pass; the centre (`d` = 0) counts once.
+/// Adds `taps[d] * (before + after)` for each distance `d`, four distances a pass; the centre (`d` = 0) counts once.
 fn accumulate<'a>(out: &mut [f64], taps: &[f64], at: impl Fn(usize) -> (&'a [f64], &'a [f64])) {
     let (centre, _) = at(0);
     out.iter_mut().zip(centre).for_each(|(out, &value)| *out += taps[0] * value);
     let mut distance = 1;
-    while distance + 1 < taps.len() {
-        let ((a, b), (c, d)) = (at(distance), at(distance + 1));
-        let (near, far) = (taps[distance], taps[distance + 1]);
-        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *out += near * (a + b) + far * (c + d);
+    while distance + 3 < taps.len() {
+        let [(a, b), (c, d), (e, f), (g, h)] = [0, 1, 2, 3].map(|more| at(distance + more));
+        let [first, second, third, fourth] = [0, 1, 2, 3].map(|more| taps[distance + more]);
+        let length = out.len();
+        let [a, b, c, d, e, f, g, h] = [a, b, c, d, e, f, g, h].map(|row| &row[..length]);
+        for (x, out) in out.iter_mut().enumerate() {
+            *out += (first * (a[x] + b[x]) + second * (c[x] + d[x])) + (third * (e[x] + f[x]) + fourth * (g[x] + h[x]));
         }
-        distance += 2;
+        distance += 4;
     }
-    if distance < taps.len() {
+    while distance < taps.len() {
         let (a, b) = at(distance);
         out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out += taps[distance] * (a + b));
+        distance += 1;
     }
 }
 

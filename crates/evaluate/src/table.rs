@@ -6,8 +6,8 @@ use features::error::Result;
 /// Scores, long: a metric more is rows more. Directory `evaluate` of an experiment.
 pub const SCORES: Table = Table {
     name: "scores",
-    version: Version::new(1, 0),
-    row: "one metric of one attribution map; key: item, target_index, probe_id, method, metric, variant",
+    version: Version::new(1, 1),
+    row: "one metric of one attribution map, or of a control; key: item, target_index, probe_id, method, metric, variant",
     columns: &[
         Column::new("item", Values::Text, "grid or scene, such as grid3/0012"),
         Column::new("item_kind", Values::Text, "grid or scene"),
@@ -19,18 +19,33 @@ pub const SCORES: Table = Table {
         ),
         Column::new("target_class", Values::I32, "class whose logit is explained"),
         Column::new("backbone", Values::Text, "frozen network under the probe"),
-        Column::new("probe_id", Values::Text, "probe, unique in the experiment"),
+        Column::new(
+            "probe_id",
+            Values::Text,
+            "probe, unique in the experiment; control for made-up maps, which belong to no probe and no backbone",
+        ),
         Column::new("head", Values::Text, "kind of probe head"),
         Column::new("loss", Values::Text, "loss that the probe was trained with"),
         Column::new("offset", Values::Text, "constant added to the logits: none or log_classes"),
         Column::new("seed", Values::I64, "seed of the probe's training"),
-        Column::new("method", Values::Text, "attribution method"),
-        Column::new("metric", Values::Text, "grid_pointing_game, energy_pointing_game, entropy or gini"),
+        Column::new(
+            "method",
+            Values::Text,
+            "attribution method; of controls uniform:METHOD (knows nothing) or oracle:METHOD (1 on the target), smoothed \
+             as maps of METHOD are",
+        ),
+        Column::new(
+            "metric",
+            Values::Text,
+            "grid_pointing_game, pointing_game, energy_pointing_game, bounding_box_iou, entropy, gini, class_agreement \
+             (correlation with the maps of other targets) or seed_stability (correlation with the maps of other seeds)",
+        ),
         Column::new(
             "variant",
             Values::Text,
-            "grid_pointing_game: reference (smoothed by method) or none; energy_pointing_game: unrounded or reference \
-             (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the maximum) or reference (floor 1e-7)",
+            "grid_pointing_game: reference (smoothed by method) or none; pointing_game: strict; energy_pointing_game and \
+             bounding_box_iou: unrounded or reference (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the \
+             maximum) or reference (floor 1e-7); class_agreement and seed_stability: pearson",
         ),
         Column::new(
             "smoothing",
@@ -42,7 +57,11 @@ pub const SCORES: Table = Table {
             Values::F64,
             "the score; null where it is undefined (the reference averages 0 in there)",
         ),
-        Column::nullable("reason", Values::Text, "why value is null: no_positive_mass, not_finite or no_box"),
+        Column::nullable(
+            "reason",
+            Values::Text,
+            "why value is null: no_positive_mass, not_finite, no_box, no_peer or constant",
+        ),
         Column::nullable(
             "chance",
             Values::F64,

@@ -9,7 +9,10 @@ use features::table::{IMAGES, ImageRows};
 use probe::table::{PROBES, ProbeRows};
 
 use super::*;
+use crate::controls;
 use crate::fixtures::{random_map, wave};
+use crate::rows::{GRID, SCENE};
+use crate::table::ScoreRows;
 
 /// A directory of one test, removed at its end.
 struct Scratch(PathBuf);
@@ -156,13 +159,17 @@ fn every_map_gets_its_rows() {
     let scratch = experiment("rows");
     evaluate(&stage(&scratch, StageArgs::default()), &config(&scratch)).unwrap();
     let rows = read(&scratch.0.join("out"));
-    assert_eq!(rows.len(), 8 * (5 + 5 + 5 + 5));
+    assert_eq!(
+        rows.len(),
+        8 * (8 + 8 + 10 + 8) + 2 * 2 * 2 * (3 + 3 + 5 + 3),
+        "maps, and two controls of two targets and methods"
+    );
     let keys: Vec<_> = (0..rows.len())
         .map(|i| {
             (&rows.item[i], rows.target_index[i], &rows.probe_id[i], &rows.method[i], &rows.metric[i], &rows.variant[i])
         })
         .collect();
-    assert!(keys[..40].is_sorted_by(|a, b| a < b), "the rows of a part are sorted by their unique key");
+    assert!(keys[..64].is_sorted_by(|a, b| a < b), "the rows of a part are sorted by their unique key");
     let find = |item: &str, method: &str, metric: &str, variant: &str| {
         let wanted = (item, method, metric, variant);
         let at = (0..rows.len()).find(|&i| {
@@ -184,8 +191,25 @@ fn every_map_gets_its_rows() {
     let other_class = (0..rows.len())
         .find(|&i| rows.item_kind[i] == SCENE && rows.target_class[i] == 3 && rows.metric[i] == "energy_pointing_game");
     assert_eq!(rows.reason[other_class.unwrap()].as_deref(), Some("no_box"));
-    for i in (0..rows.len()).filter(|&i| rows.item[i] == "grid3/0001") {
-        assert_eq!((rows.value[i], rows.reason[i].as_deref()), (None, Some("no_positive_mass")));
+    for i in (0..rows.len()).filter(|&i| rows.item[i] == "grid3/0001" && rows.probe_id[i] != controls::PROBE) {
+        let compares = ["class_agreement", "seed_stability"].contains(&rows.metric[i].as_str());
+        let reason = if compares { "constant" } else { "no_positive_mass" };
+        assert_eq!((rows.value[i], rows.reason[i].as_deref()), (None, Some(reason)));
+    }
+    // All targets have one map there, and each probe is the only seed of its recipe.
+    let i = find("grid3/0000", "lrp", "class_agreement", "pearson");
+    assert!((rows.value[i].unwrap() - 1.0).abs() < 1e-6 && !rows.higher_is_better[i]);
+    let i = find("grid3/0000", "lrp", "seed_stability", "pearson");
+    assert_eq!((rows.value[i], rows.reason[i].as_deref()), (None, Some("no_peer")));
+    // The oracle's ceiling is 1 without smoothing, and far below it under the wide Gaussian.
+    for (method, variant, low, high) in [
+        ("oracle:lrp", "none", 1.0, 1.0),
+        ("oracle:lrp", "reference", 0.9, 0.99),
+        ("oracle:input_x_gradient", "reference", 0.3, 0.8),
+        ("uniform:lrp", "none", 0.11, 0.112),
+    ] {
+        let value = rows.value[find("grid3/0000", method, "grid_pointing_game", variant)].unwrap();
+        assert!((low..=high).contains(&value), "{method} {variant}: {value}");
     }
 }
 

@@ -3,10 +3,12 @@
 //! Source: Wang et al., CVPRW 2020 (Score-CAM); reference: `evaluate_attributions` EPG scripts.
 //! Range 0 to 1, higher is better. Chance is the share of the map that the boxes cover: a uniform map's score.
 
+use std::ops::Range;
+
 use features::artifact::Box2;
 use serde::{Deserialize, Serialize};
 
-use crate::map::{Positive, Score, Undefined};
+use crate::map::{Positive, Score, Undefined, sum};
 
 /// Whether the value is kept as computed or rounded as the reference does before it averages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,10 +20,22 @@ pub enum Rounding {
     Reference,
 }
 
+impl Rounding {
+    /// `value`, rounded or not.
+    pub fn of(self, value: f64) -> f64 {
+        match self {
+            Self::Unrounded => value,
+            Self::Reference => (value * 100.0).round_ties_even() / 100.0,
+        }
+    }
+}
+
 /// The pixels of a map that lie in the union of some boxes.
 #[derive(Clone, Debug)]
 pub struct Mask {
     inside: Vec<bool>,
+    /// Row-major stretches of pixels inside, so that sums need no test at each pixel.
+    runs: Vec<Range<usize>>,
     pixels: usize,
 }
 
@@ -39,8 +53,22 @@ impl Mask {
                 row[left..right.max(left)].fill(true);
             }
         }
-        let pixels = inside.iter().filter(|&&inside| inside).count();
-        Self { inside, pixels }
+        let runs: Vec<Range<usize>> = inside
+            .chunk_by(|a, b| a == b)
+            .scan(0, |start, run| {
+                let range = *start..*start + run.len();
+                *start = range.end;
+                Some((run[0], range))
+            })
+            .filter_map(|(inside, range)| inside.then_some(range))
+            .collect();
+        let pixels = runs.iter().map(ExactSizeIterator::len).sum();
+        Self { inside, runs, pixels }
+    }
+
+    /// Whether each pixel of the map is inside, row-major.
+    pub fn inside(&self) -> &[bool] {
+        &self.inside
     }
 
     /// Pixels inside.
@@ -61,12 +89,9 @@ pub fn score(positive: &Positive, mask: &Mask, rounding: Rounding) -> Score {
     if mask.pixels == 0 {
         return Err(Undefined::NoBox);
     }
-    let inside = positive.values().iter().zip(&mask.inside).filter(|(_, inside)| **inside);
-    let share = inside.map(|(&value, _)| f64::from(value)).sum::<f64>() / positive.total();
-    Ok(match rounding {
-        Rounding::Unrounded => share,
-        Rounding::Reference => (share * 100.0).round_ties_even() / 100.0,
-    })
+    let runs = mask.runs.iter().map(|run| sum(&positive.values()[run.clone()]));
+    let share = runs.sum::<f64>() / positive.total();
+    Ok(rounding.of(share))
 }
 
 #[cfg(test)]

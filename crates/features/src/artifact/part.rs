@@ -24,6 +24,10 @@ use crate::error::{Error, Result};
 
 const PREFIX: &str = "probescope.";
 
+/// Floats of tensors that are decoded at once: whole parts at once would pass through three fresh allocations of their
+/// size, whose pages cost more than decoding.
+const BATCH_FLOATS: usize = 1 << 20;
+
 /// Fixed text for the `created_by` field, so that a rebuild of this program does not change files.
 const CREATED_BY: &str = "probescope version 1.0";
 
@@ -112,7 +116,8 @@ impl PartFile {
 
     /// All rows of the columns at these positions of `table`'s declaration, in that order.
     pub(super) fn read(self, table: &'static Table, columns: &[usize]) -> Result<Vec<Cells>> {
-        let rows = self.metadata.metadata().file_metadata().num_rows().max(1) as usize;
+        let width = columns.iter().map(|&column| self.shapes[column].iter().product::<usize>()).max().unwrap_or(1);
+        let rows = (BATCH_FLOATS / width.max(1)).max(1);
         let positions = columns.iter().filter_map(|&column| {
             self.metadata.schema().fields().iter().position(|field| field.name() == table.columns[column].name)
         });

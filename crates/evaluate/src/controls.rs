@@ -1,0 +1,109 @@
+//! Control rows: what a map that knows nothing, and one that knows all, score on the same items.
+//!
+//! Both go through the smoothing of each method, so their scores are the floor and the ceiling of that method: after a
+//! wide Gaussian even the best map has mass outside its cell. They are rows of the score table like any other, under
+//! the probe [`PROBE`] and the methods `uniform:METHOD` and `oracle:METHOD`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::inputs::ProbeIdentity;
+use crate::map::Map;
+use crate::metric::{Metric, Subject};
+use crate::rows::{Plan, Row};
+use crate::score::{Scored, score};
+use crate::table::ScoreRows;
+
+/// `probe_id` of control rows; probes are named by head and loss, so none is called this.
+pub const PROBE: &str = "control";
+/// What stands in columns about the probe that a control has not.
+const NONE: &str = "none";
+
+/// A made-up map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Control {
+    /// The same everywhere.
+    Uniform,
+    /// 1 on the target, 0 elsewhere.
+    Oracle,
+}
+
+impl Control {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Oracle, Self::Uniform];
+
+    /// Name before the method.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Oracle => "oracle",
+        }
+    }
+
+    /// The map for a target, of `size` (height, width).
+    pub fn map(self, subject: &Subject, (height, width): (usize, usize)) -> Vec<f32> {
+        match (self, subject) {
+            (Self::Uniform, _) => vec![1.0; height * width],
+            (Self::Oracle, Subject::Scene(mask)) => {
+                mask.inside().iter().map(|&inside| f32::from(u8::from(inside))).collect()
+            }
+            (Self::Oracle, Subject::Grid { size, cell }) => {
+                let span = |length: usize, index: usize| index * length / size..(index + 1) * length / size;
+                let (rows, columns) = (span(height, cell / size), span(width, cell % size));
+                let mut map = vec![0.0; height * width];
+                map.chunks_exact_mut(width)
+                    .take(rows.end)
+                    .skip(rows.start)
+                    .for_each(|row| row[columns.clone()].fill(1.0));
+                map
+            }
+        }
+    }
+}
+
+/// Appends the control rows of all items and targets in `order`, sorted like it; `subjects` belong to `order`.
+pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &Plan) {
+    let metrics: Vec<Metric> = plan.metrics.iter().copied().filter(|metric| metric.is_localisation()).collect();
+    let mut known: HashMap<(usize, usize, (usize, usize), Control, &str), Vec<Scored>> = HashMap::new();
+    let mut at = 0;
+    for targets in order.chunk_by(|a, b| (a.key().0, a.key().1) == (b.key().0, b.key().1)) {
+        let (row, subject) = (&targets[0], &subjects[at]);
+        at += targets.len();
+        let methods: BTreeSet<&str> = targets.iter().map(|row| row.key().3).collect();
+        for control in Control::ALL {
+            let map = control.map(subject, row.size());
+            let (height, width) = row.size();
+            for &method in &methods {
+                let fresh = || score(Map::new(height, width, &map), method, subject, &metrics, plan.gaussian_for(row));
+                // All grids of a size share their cells; boxes differ from scene to scene.
+                let scored = match subject {
+                    Subject::Grid { size, cell } => {
+                        known.entry((*size, *cell, row.size(), control, method)).or_insert_with(fresh).clone()
+                    }
+                    Subject::Scene(_) => fresh(),
+                };
+                row.push(out, PROBE, &identity(), &format!("{}:{method}", control.name()), scored);
+            }
+        }
+    }
+}
+
+/// Controls belong to no backbone either.
+fn identity() -> ProbeIdentity {
+    let [backbone, head, loss, offset] = [(); 4].map(|()| NONE.to_string());
+    ProbeIdentity { backbone, head, loss, offset, seed: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oracle_covers_exactly_its_cell() {
+        for (size, side) in [(2, 8), (3, 9), (3, 10)] {
+            let maps: Vec<Vec<f32>> =
+                (0..size * size).map(|cell| Control::Oracle.map(&Subject::Grid { size, cell }, (side, side))).collect();
+            let covered: Vec<f32> = (0..side * side).map(|at| maps.iter().map(|map| map[at]).sum()).collect();
+            assert!(covered.iter().all(|times| *times == 1.0), "cells partition the grid");
+        }
+    }
+}
