@@ -12,7 +12,7 @@ use features::{
     preprocess::{Preprocess, Preprocessing},
     stage::Stage,
     table::IMAGES,
-    tensor::Device,
+    tensor::{Device, to_vec},
 };
 use probe::{
     Probe,
@@ -277,6 +277,12 @@ impl Worker {
     /// What explains an item.
     pub(crate) fn explainer(&self, item: &Item) -> &Explainer {
         if item.integrated { &self.full } else { &self.short }
+    }
+
+    /// One forward pass, to be timed.
+    pub(crate) fn forward(&self, item: &Item) {
+        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
+        to_vec(self.explainer(item).network().forward(image));
     }
 
     /// Items that are explained at once.

@@ -65,12 +65,13 @@ use crate::show::ShowArgs;
         threshold = 0.1\n  \
         scale = \"largest\"         # magnitudes in units of the largest; none is the published form\n\n\
         Further methods: gradient, smooth_grad, deconvnet, guided_grad_cam; grad_cam_plus_plus, layer_cam, xgrad_cam, \
-        hires_cam; lrp_epsilon, lrp_epsilon_plus and lrp_epsilon_alpha2_beta1, the last two also with another rule in \
+        hires_cam, ablation_cam; lrp_epsilon, lrp_epsilon_plus and lrp_epsilon_alpha2_beta1, the last two also with another rule in \
         the first convolution as lrp_epsilon_plus:flat, lrp_epsilon_plus:w_square, lrp_epsilon_plus:z_box, \
         lrp_epsilon_alpha2_beta1:flat, lrp_epsilon_alpha2_beta1:w_square, lrp_epsilon_alpha2_beta1:z_box; \
-        excitation_backprop; and, from forward passes only, occlusion, rise, lime, kernel_shap.\n\
+        excitation_backprop; and, from forward passes only, occlusion, rise, lime, kernel_shap, \
+        score_cam.\n\
         As the published code does it: `lrp:reference`, where residual sums copy relevance, and `grad_cam:reference`, \
-        at the last convolution before its norm and sum.\n\
+        at the last convolution before its norm and sum; `lime:softmax` and `lime:sigmoid`, on probabilities.\n\
         Methods that do not fit a backbone are left out with a warning.\n\n\
         Examples:\n  \
         attribute --config data/experiments/shapes-bcos.toml\n  \

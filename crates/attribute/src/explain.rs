@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use features::{
     backbone::Backbone,
     error::{Error, Result},
-    network::Network,
+    network::{Layer, Network},
     tensor::{Tensor, to_vec},
 };
 
@@ -148,6 +148,8 @@ pub struct Explainer {
     low: Vec<f32>,
     /// Largest value of each input channel.
     high: Vec<f32>,
+    /// Feature channels.
+    channels: usize,
     settings: Settings,
 }
 
@@ -201,12 +203,18 @@ impl Explainer {
             .collect::<Result<_>>()?;
         let site = if wanted.contains(&Method::GradCamReference) { Site::find(&network)? } else { None };
         let (low, high) = bounds;
-        Ok(Self { network, heads, groups, site, low, high, settings })
+        let channels = heads.iter().find_map(|head| channels(&head.network)).unwrap_or_default();
+        Ok(Self { network, heads, groups, site, low, high, channels, settings })
     }
 
     /// The heads, in the order of [`Map::head`].
     pub fn heads(&self) -> &[Head] {
         &self.heads
+    }
+
+    /// The backbone.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Maps of `image` `[1, c, h, w]` for classes `targets`, ordered by target, head, method.
@@ -281,6 +289,15 @@ impl Explainer {
     fn gradient(&self) -> Option<&Group> {
         self.groups.iter().find(|group| group.composite == Composite::Gradient)
     }
+}
+
+/// The channels that a network reads, by its first convolution.
+fn channels(network: &Network) -> Option<usize> {
+    network.layers.iter().find_map(|layer| match layer {
+        Layer::Conv(conv) => Some(conv.weight.dims()[1]),
+        Layer::BcosConv(conv) => Some(conv.weight.dims()[1]),
+        _ => None,
+    })
 }
 
 /// A map before it is checked, and the sum that its method promises.

@@ -19,6 +19,9 @@ const STORED_SHARE: f64 = 0.36;
 /// What each further mantissa bit adds to that share.
 const SHARE_PER_BIT: f64 = 0.03;
 
+/// A pull-back in units of a forward pass: 1 for a gradient, up to 2 for relevance.
+const PULL_BACK: f64 = 1.5;
+
 /// The cost of a whole run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
@@ -61,7 +64,7 @@ impl Forecast {
     }
 }
 
-/// Prints what [`crate::attribute::run`] would do; the first item is explained to know how long it takes.
+/// Prints what [`crate::attribute::run`] would do; a forward pass is timed to know how long it takes.
 ///
 /// # Errors
 /// As [`crate::attribute::run`].
@@ -71,28 +74,30 @@ pub fn tell(stage: &Stage) -> Result<()> {
     let forecast = Forecast::of(&worker, &job.items, job.config.keep_bits);
     let Cost { forwards, pull_backs, maps } = forecast.cost;
     let first = &job.items[0];
+    // The first pass of a process also finds its memory.
+    worker.forward(first);
     let since = Instant::now();
-    let explained = worker.rows(first)?.len();
+    worker.forward(first);
+    let pass = since.elapsed().as_secs_f64();
     // Passes of one picture take time in proportion to its pixels.
-    let work = |items: &[Item]| -> f64 {
-        let of = |item: &Item| {
-            let size = [item.picture.height, item.picture.width];
-            let cost = worker.explainer(item).cost(size, item.targets.len());
-            ((cost.forwards + 2 * cost.pull_backs) * size[0] * size[1]) as f64
-        };
-        items.iter().map(of).sum()
-    };
-    let seconds = since.elapsed().as_secs_f64() * work(&job.items) / work(std::slice::from_ref(first));
+    let pixels = |item: &Item| (item.picture.height * item.picture.width) as f64;
+    let passes: f64 = job
+        .items
+        .iter()
+        .map(|item| {
+            let cost = worker.explainer(item).cost([item.picture.height, item.picture.width], item.targets.len());
+            (cost.forwards as f64 + PULL_BACK * cost.pull_backs as f64) * pixels(item) / pixels(first)
+        })
+        .sum();
     let threads = worker.threads();
     stage.done(&format!(
         "attribute: {} items, {maps} maps, {forwards} forward passes, at most {pull_backs} pull-backs, about {:.2} GB \
-         in {}; the first item's {explained} maps took {:.1} s, so all take about {:.0} s on {threads} threads. \
-         Nothing was written",
+         in {}; a forward pass takes {:.0} ms now, so all take about {:.0} s on {threads} threads. Nothing was written",
         forecast.items,
         forecast.bytes / 1e9,
         stage.out.display(),
-        since.elapsed().as_secs_f64(),
-        seconds / threads as f64,
+        pass * 1e3,
+        passes * pass / threads as f64,
     ));
     forecast.check(&job.config)
 }

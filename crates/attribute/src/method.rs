@@ -1,5 +1,6 @@
 //! The attribution methods by name: one variant, one file under `method/`, one spelling in flags, files and tables.
 
+pub mod ablation_cam;
 pub mod bcos;
 pub mod cam;
 pub mod deconvnet;
@@ -15,6 +16,7 @@ pub mod lime;
 pub mod lrp;
 pub mod occlusion;
 pub mod rise;
+pub mod score_cam;
 pub mod smooth_grad;
 
 use std::{fmt, str::FromStr};
@@ -79,6 +81,14 @@ pub enum Method {
     Lime,
     /// See [`kernel_shap`].
     KernelShap,
+    /// See [`lime`], on the softmax's probability, as the published code does for probes trained with CE.
+    LimeSoftmax,
+    /// See [`lime`], on the sigmoid's probability, as the published code does for all other probes.
+    LimeSigmoid,
+    /// See [`score_cam`].
+    ScoreCam,
+    /// See [`ablation_cam`].
+    AblationCam,
 }
 
 /// LRP's rule in the convolution that sees the pixels.
@@ -107,9 +117,18 @@ pub enum Family {
     Masked,
 }
 
+/// Methods that look at the same masks, the one that makes them first.
+pub const MASKED: [&[Method]; 5] = [
+    &[Method::Occlusion],
+    &[Method::Rise],
+    &[Method::Lime, Method::LimeSoftmax, Method::LimeSigmoid],
+    &[Method::KernelShap],
+    &[Method::ScoreCam],
+];
+
 impl Method {
     /// All methods, in the order of tables and figures.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::InputXGradient,
         Self::IntegratedGradients,
         Self::GradCam,
@@ -140,6 +159,10 @@ impl Method {
         Self::Rise,
         Self::Lime,
         Self::KernelShap,
+        Self::LimeSoftmax,
+        Self::LimeSigmoid,
+        Self::ScoreCam,
+        Self::AblationCam,
     ];
 
     /// The methods of an experiment that names none: those of the paper, without the reference's variants.
@@ -179,6 +202,10 @@ impl Method {
             Self::Rise => "rise",
             Self::Lime => "lime",
             Self::KernelShap => "kernel_shap",
+            Self::LimeSoftmax => "lime:softmax",
+            Self::LimeSigmoid => "lime:sigmoid",
+            Self::ScoreCam => "score_cam",
+            Self::AblationCam => "ablation_cam",
         }
     }
 
@@ -190,9 +217,16 @@ impl Method {
             | Self::GradCamPlusPlus
             | Self::LayerCam
             | Self::XGradCam
-            | Self::HiResCam => Family::Features,
+            | Self::HiResCam
+            | Self::AblationCam => Family::Features,
             Self::IntegratedGradients | Self::SmoothGrad => Family::Averaged,
-            Self::Occlusion | Self::Rise | Self::Lime | Self::KernelShap => Family::Masked,
+            Self::Occlusion
+            | Self::Rise
+            | Self::Lime
+            | Self::LimeSoftmax
+            | Self::LimeSigmoid
+            | Self::KernelShap
+            | Self::ScoreCam => Family::Masked,
             Self::InputXGradient
             | Self::Lrp
             | Self::LrpReference

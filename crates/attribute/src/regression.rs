@@ -8,14 +8,10 @@ pub fn ridge(rows: &[Vec<f64>], values: &[f64], weights: &[f64], alpha: f64) -> 
     let mut matrix = vec![0.0; n * n];
     let mut right = vec![0.0; n];
     for ((row, value), weight) in rows.iter().zip(values).zip(weights) {
-        for i in 0..n {
-            let scaled = weight * row[i];
-            if scaled != 0.0 {
-                right[i] += scaled * value;
-                for j in 0..=i {
-                    matrix[i * n + j] += scaled * row[j];
-                }
-            }
+        for (i, x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+            right[i] += weight * x * value;
+            let line = &mut matrix[i * n..=i * n + i];
+            line.iter_mut().zip(row).for_each(|(entry, other)| *entry += weight * x * other);
         }
     }
     let mean = (0..n).map(|i| matrix[i * n + i]).sum::<f64>() / n.max(1) as f64;

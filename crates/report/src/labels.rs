@@ -30,6 +30,8 @@ pub fn method(name: &str) -> String {
         "rise" => "RISE",
         "lime" => "LIME",
         "kernel_shap" => "KernelSHAP",
+        "score_cam" => "Score-CAM",
+        "ablation_cam" => "Ablation-CAM",
         other => other,
     };
     format!("{usual}{variant}")

@@ -1,9 +1,7 @@
 //! What an image will cost, counted before anything is computed.
 
-use features::network::Network;
-
 use super::Explainer;
-use crate::method::{Family, Method, occlusion};
+use crate::method::{MASKED, Method, occlusion};
 
 /// Passes through the backbone, and maps that come of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +33,17 @@ impl Explainer {
         for group in self.groups.iter().filter(|group| !group.methods.is_empty()) {
             cost.pull_backs += targets * self.asking(|method| group.methods.contains(&method)).len();
         }
+        for methods in MASKED.into_iter().filter(|methods| !self.asking(|wanted| methods.contains(&wanted)).is_empty())
+        {
+            cost.forwards += match methods[0] {
+                Method::Occlusion => occlusion::windows(&settings.occlusion, size).len(),
+                Method::Rise => settings.rise.masks,
+                Method::Lime => settings.lime.samples,
+                Method::KernelShap => settings.kernel_shap.samples + 1,
+                // The features once, a mask for each channel and one for none.
+                _ => self.channels + 2,
+            };
+        }
         for method in Method::ALL {
             let heads = self.asking(|wanted| wanted == method).len();
             if heads == 0 {
@@ -46,23 +55,11 @@ impl Explainer {
                 // The baseline's logit is for the check.
                 Method::IntegratedGradients => (settings.steps + 1, settings.steps),
                 Method::SmoothGrad => (settings.smooth_grad.samples, settings.smooth_grad.samples),
-                Method::Occlusion => (occlusion::windows(&settings.occlusion, size).len(), 0),
-                Method::Rise => (settings.rise.masks, 0),
-                Method::Lime => (settings.lime.samples, 0),
-                Method::KernelShap => (settings.kernel_shap.samples + 1, 0),
-                method => {
-                    debug_assert!(matches!(method.family(), Family::Pixels | Family::Features));
-                    (0, 0)
-                }
+                _ => (0, 0),
             };
             cost.forwards += forwards;
             cost.pull_backs += averaged * heads * targets;
         }
         cost
-    }
-
-    /// The backbone.
-    pub fn network(&self) -> &Network {
-        &self.network
     }
 }

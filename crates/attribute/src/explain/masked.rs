@@ -4,7 +4,7 @@ use features::tensor::{Tensor, from_vec, to_vec};
 
 use super::{Explainer, Found};
 use crate::{
-    method::{Family, Method, kernel_shap, lime, occlusion, rise},
+    method::{MASKED, Method, kernel_shap, lime, occlusion, rise, score_cam},
     segment::{Segmentation, Segments},
 };
 
@@ -12,17 +12,24 @@ impl Explainer {
     /// Maps of all methods of the family `Masked`.
     pub(super) fn masked(&self, image: &Tensor<4>, logits: &[Vec<f32>], targets: &[usize], key: &str) -> Vec<Found> {
         let mut found = Vec::new();
-        for method in Method::ALL.into_iter().filter(|method| method.family() == Family::Masked) {
-            let heads = self.asking(|wanted| wanted == method);
+        for methods in MASKED {
+            let heads = self.asking(|wanted| methods.contains(&wanted));
             if heads.is_empty() {
                 continue;
             }
-            let probe = self.probe(method, image, &heads, key);
+            let probe = self.probe(methods[0], image, &heads, key);
             for (&head, answers) in heads.iter().zip(&probe.answers) {
-                for (target, &class) in targets.iter().enumerate() {
-                    let masked: Vec<f32> = answers.iter().map(|logits| logits[class]).collect();
-                    let logit = logits[head][class];
-                    let (values, promise) = self.read(method, image, &probe, logit, &masked, key);
+                let asked = methods.iter().copied().filter(|method| self.heads[head].methods.contains(method));
+                for (method, (target, &class)) in
+                    asked.flat_map(|method| targets.iter().enumerate().map(move |t| (method, t)))
+                {
+                    let answer = |logits: &Vec<f32>| match method {
+                        Method::LimeSoftmax => lime::softmax(logits, class),
+                        Method::LimeSigmoid => lime::sigmoid(logits[class]),
+                        _ => logits[class],
+                    };
+                    let masked: Vec<f32> = answers.iter().map(answer).collect();
+                    let (values, promise) = self.read(method, image, &probe, logits[head][class], &masked, key);
                     found.push(Found { head, target, method, promise, values });
                 }
             }
@@ -41,13 +48,19 @@ impl Explainer {
                 let windows = occlusion::windows(settings, size);
                 let mask = |i: usize| occlusion::mask(settings, size, windows[i]);
                 let answers = self.answers(image, &of(settings.baseline), windows.len(), &mask, heads);
-                Probe { answers, segments: None, samples: Vec::new() }
+                Probe { answers, ..Probe::default() }
             }
             Method::Rise => {
                 let settings = &self.settings.rise;
                 let mask = |i: usize| rise::mask(settings, size, seed, key, i);
                 let answers = self.answers(image, &of(settings.baseline), settings.masks, &mask, heads);
-                Probe { answers, segments: None, samples: Vec::new() }
+                Probe { answers, ..Probe::default() }
+            }
+            Method::ScoreCam => {
+                let features = self.network.forward(image.clone());
+                let masks = score_cam::masks(&features, size);
+                let answers = self.answers(image, &image.zeros_like(), masks.len(), &|i| masks[i].clone(), heads);
+                Probe { answers, features: Some(features), ..Probe::default() }
             }
             method => {
                 let (how, about, draws) = match method {
@@ -68,7 +81,7 @@ impl Explainer {
                 let samples: Vec<Vec<f64>> = (0..draws).map(sample).collect();
                 let mask = |i: usize| segments.mask(&samples[i]);
                 let answers = self.answers(image, &segments.means(image), draws, &mask, heads);
-                Probe { answers, segments: Some(segments), samples }
+                Probe { answers, segments: Some(segments), samples, features: None }
             }
         }
     }
@@ -84,6 +97,9 @@ impl Explainer {
         key: &str,
     ) -> (Vec<f32>, Option<f32>) {
         let size = size(image);
+        if let Some(features) = &probe.features {
+            return (score_cam::map(features, masked, size), None);
+        }
         match (method, &probe.segments) {
             (Method::KernelShap, Some(segments)) => {
                 let values = kernel_shap::values(&probe.samples, logit, masked);
@@ -151,12 +167,15 @@ impl Explainer {
 }
 
 /// What was asked and answered.
+#[derive(Default)]
 struct Probe {
     /// Logits for each head and mask.
     answers: Vec<Vec<Vec<f32>>>,
     segments: Option<Segments>,
     /// Which segments were on.
     samples: Vec<Vec<f64>>,
+    /// What the masks of Score-CAM are made of.
+    features: Option<Tensor<4>>,
 }
 
 fn size(image: &Tensor<4>) -> [usize; 2] {

@@ -1,6 +1,6 @@
 //! Methods that read one pull-back at the pixels, and those that stop at the features.
 
-use features::tensor::Tensor;
+use features::tensor::{Tensor, to_vec};
 
 use super::{
     Explainer, Found, Group,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     composite::Composite,
     method::{
-        Family, Method, bcos, cam, deconvnet, excitation_backprop, grad_cam, gradient, guided_backprop,
+        Family, Method, ablation_cam, bcos, cam, deconvnet, excitation_backprop, grad_cam, gradient, guided_backprop,
         guided_grad_cam, input_x_gradient,
         lrp::{self, Start},
     },
@@ -112,7 +112,7 @@ impl Explainer {
         let size = pass.size();
         let mut found = Vec::new();
         for method in Method::ALL.into_iter().filter(|method| method.family() == Family::Features) {
-            if !heads.iter().any(|&head| self.heads[head].methods.contains(&method)) {
+            if method == Method::AblationCam || !heads.iter().any(|&head| self.heads[head].methods.contains(&method)) {
                 continue;
             }
             let maps = match (method, &self.site) {
@@ -131,6 +131,29 @@ impl Explainer {
                 if self.heads[head].methods.contains(&method) {
                     found.push(Found { head, target, method, promise: None, values });
                 }
+            }
+        }
+        found.extend(self.ablated(pass, targets));
+        found
+    }
+
+    /// Maps of Ablation-CAM.
+    fn ablated(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+        let method = Method::AblationCam;
+        let channels = pass.features.dims()[1];
+        let mut found = Vec::new();
+        for head in self.asking(|wanted| wanted == method) {
+            let logits = to_vec(pass.heads[head].output().clone());
+            let mut ablated: Vec<f32> = Vec::with_capacity(channels * logits.len());
+            for first in (0..channels).step_by(self.settings.chunk) {
+                let count = self.settings.chunk.min(channels - first);
+                let without = ablation_cam::without(&pass.features, first, count);
+                ablated.extend(to_vec(self.heads[head].network.forward(without)));
+            }
+            for (target, &class) in targets.iter().enumerate() {
+                let falls: Vec<f32> = ablated.iter().skip(class).step_by(logits.len()).copied().collect();
+                let values = ablation_cam::map(&pass.features, logits[class], &falls, pass.size());
+                found.push(Found { head, target, method, promise: None, values });
             }
         }
         found

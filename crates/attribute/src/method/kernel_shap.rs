@@ -50,7 +50,7 @@ pub fn sample(count: usize, seed: u64, key: &str, draw: usize) -> Vec<f64> {
     shuffle(&mut rng, &mut order);
     let mut kept = vec![0.0; count];
     order[..size.unwrap_or(count - 1)].iter().for_each(|&segment| kept[segment] = 1.0);
-    if draw % 2 == 0 {
+    if draw.is_multiple_of(2) {
         kept.iter_mut().for_each(|value| *value = 1.0 - *value);
     }
     kept

@@ -4,7 +4,8 @@
 //!   segments were on, nearer pictures counting more, gives each segment its coefficient.
 //! - Source: Ribeiro et al. 2016 with the settings of the `lime` package: each segment on with probability 1/2, the
 //!   first picture whole, cosine distance `d`, weights `sqrt(exp(-d² / 0.25²))`, ridge 1 with an intercept.
-//! - Here: the logit is regressed on, not a probability; segments are cut from the picture itself and not from the
+//! - Here: the logit is regressed on; `lime:softmax` and `lime:sigmoid` take the probability as the published code does
+//!   for probes trained with CE and for all others. Segments are cut from the picture itself and not from the
 //!   normalised input, by SLIC or a grid and not by quickshift. Draws are keyed by seed, item and number.
 //! - Cost: `samples` forward passes, shared by all targets and probes; no pull-back.
 
@@ -45,6 +46,18 @@ pub fn sample(count: usize, seed: u64, key: &str, draw: usize) -> Vec<f64> {
     (0..count).map(|_| if uniform(&mut rng) < 0.5 { 1.0 } else { 0.0 }).collect()
 }
 
+/// The probability of `class` by the softmax of all logits.
+pub fn softmax(logits: &[f32], class: usize) -> f32 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|value| f64::from(value - most).exp()).sum();
+    (f64::from(logits[class] - most).exp() / total) as f32
+}
+
+/// The probability of a logit's class by the sigmoid.
+pub fn sigmoid(logit: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(logit)).exp())) as f32
+}
+
 // METHOD: d = 1 - cos(z, 1) = 1 - sqrt(on / all), w = sqrt(exp(-d² / 0.25²)); nothing on is at distance 1.
 fn weight(sample: &[f64]) -> f64 {
     let distance = 1.0 - (sample.iter().sum::<f64>() / sample.len() as f64).sqrt();
@@ -52,8 +65,8 @@ fn weight(sample: &[f64]) -> f64 {
 }
 
 /// Each segment's coefficient.
-pub fn coefficients(samples: &[Vec<f64>], logits: &[f32]) -> Vec<f64> {
-    let values: Vec<f64> = logits.iter().map(|value| f64::from(*value)).collect();
+pub fn coefficients(samples: &[Vec<f64>], answers: &[f32]) -> Vec<f64> {
+    let values: Vec<f64> = answers.iter().map(|value| f64::from(*value)).collect();
     let weights: Vec<f64> = samples.iter().map(|sample| weight(sample)).collect();
     ridge_with_intercept(samples, &values, &weights, ALPHA)
 }
@@ -74,6 +87,13 @@ mod tests {
         }
         assert_eq!(samples[0], vec![1.0; 10]);
         assert_ne!(samples[1], samples[2]);
+    }
+
+    #[test]
+    fn probabilities_are_of_their_kind() {
+        assert!((softmax(&[1.0, 1.0 + 3f32.ln()], 1) - 0.75).abs() < 1e-6);
+        assert_eq!(softmax(&[1000.0, 0.0], 0), 1.0);
+        assert!((sigmoid(3f32.ln()) - 0.75).abs() < 1e-6);
     }
 
     #[test]

@@ -137,6 +137,24 @@ fn class_activation_maps_of_a_linear_head_are_one_and_say_so() {
 }
 
 #[test]
+fn ablations_of_a_linear_head_are_gradients_times_sums() {
+    let mut draw = Draw::new("ablation", 1.0);
+    let backbone = draw.conventional();
+    let head = Network::new(vec![draw.conv([6, 4], 1, 1), Layer::GlobalAvgPool]);
+    let image = draw.tensor([1, 3, SIDE, SIDE], 1.0);
+    let settings = Settings { chunk: 4, ..Settings::default() };
+    let got = explain(&backbone, &head, &image, &[2], &[Method::AblationCam], settings).remove(0).values;
+    // Without channel k the logit of a linear head falls by w_k times the mean of A_k.
+    let features = backbone.forward(image);
+    let Layer::Conv(conv) = &head.layers[0] else { unreachable!() };
+    let means = features.clone().mean_dim(3).mean_dim(2);
+    let falls = conv.weight.clone().narrow(0, 2, 1).swap_dims(0, 1).reshape([1, 6, 1, 1]) * means;
+    let coarse = (features * falls).sum_dim(1);
+    let expected = crate::method::grad_cam::enlarge(coarse, [SIDE, SIDE]);
+    check(map(&got), map(&to_vec(expected)), 1e-4);
+}
+
+#[test]
 fn shifted_heads_have_the_maps_they_would_have_alone() {
     let mut draw = Draw::new("shifted", 1.0);
     let backbone = draw.conventional();
