@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod minimise;
 pub mod mlp;
 pub mod optimiser;
+pub mod reference;
 pub mod schedule;
 pub mod shift;
 pub mod spec;

@@ -228,7 +228,7 @@ mod tests {
             let want = slow(objective, &logits, &labels);
             assert!((value - want).abs() < 1e-6 * want.max(1.0), "{objective:?} {value} {want}");
             let gradient = to_vec(objective.gradient(z.clone(), hot.clone()));
-            let mut rows = vec![0.0; N * C];
+            let mut rows = [0.0; N * C];
             let mut row_value = 0.0;
             for (index, found) in rows.chunks_mut(C).enumerate() {
                 let range = index * C..(index + 1) * C;

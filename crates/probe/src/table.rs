@@ -13,6 +13,8 @@ pub const LOG_DIR: &str = "probe.log";
 pub const PREDICTIONS_DIR: &str = "probe.predictions";
 /// Side file with all weights, `<probe_id>.<tensor>`.
 pub const WEIGHTS_FILE: &str = "probe.safetensors";
+/// Side file with the weights under the reference's names, `<probe_id>.head.<tensor>`, of probes that its heads can hold.
+pub const REFERENCE_FILE: &str = "probe.reference.safetensors";
 
 const VERSION: Version = Version { major: 1, minor: 0 };
 /// Measured columns may be null since 2.0, where a probe diverged.

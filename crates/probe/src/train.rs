@@ -16,8 +16,10 @@ use features::stage::Stage;
 use features::table::FEATURES;
 
 use crate::config::Config;
+use crate::reference::reference;
 use crate::table::{
-    LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, ProbeRows, WEIGHTS, WEIGHTS_DIR, WEIGHTS_FILE,
+    LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, ProbeRows, REFERENCE_FILE, WEIGHTS, WEIGHTS_DIR,
+    WEIGHTS_FILE,
 };
 use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
@@ -59,6 +61,13 @@ pub fn run(stage: &Stage) -> Result<()> {
         let pairs: Vec<_> = sane.map(|probe| (probe.spec.id(), &probe.weights)).collect();
         // The side file first: a part that is there vouches for it.
         artifact.write_file(WEIGHTS_FILE, &to_safetensors(&pairs)?)?;
+        let theirs: Vec<_> = trained
+            .iter()
+            .filter(|probe| probe.status == Status::Trained)
+            .filter_map(|probe| Some((probe.spec.id(), reference(probe.spec.head, &probe.weights)?)))
+            .collect();
+        let pairs: Vec<_> = theirs.iter().map(|(id, weights)| (id.clone(), weights)).collect();
+        artifact.write_file(REFERENCE_FILE, &to_safetensors(&pairs)?)?;
         artifact.write_part(0, rows::tables(&trained, &measured, &data.test, &backbone)?)?;
         summary = rows::summary(&measured);
     }

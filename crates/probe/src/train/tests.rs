@@ -251,6 +251,10 @@ fn candidates_imports_and_divergence_reach_the_tables() {
     assert!((probes.common_norm[imported].unwrap() - 0.5).abs() < 1e-6);
     assert_eq!((probes.optimiser[imported].as_str(), probes.epochs[imported]), ("none", 0));
 
+    let bytes = std::fs::read(out.join(REFERENCE_FILE)).unwrap();
+    let theirs = crate::weights::from_safetensors(&bytes, "mlp2-focal_sum-adamw-s0", "file").unwrap();
+    assert_eq!(theirs.get("head.fc1.weight").unwrap().shape, [4, 8, 1, 1]);
+
     let loaded = load(out, &cpu()).unwrap();
     assert_eq!(loaded.len(), ids.len() - 1);
     assert!(loaded.iter().all(|probe| probe.id == probe.spec.id() && probe.id != "linear-bce-s0"));
