@@ -41,11 +41,11 @@ fn main() {
     }
     let context = Context { device: cpu(), seed: 0, classes: CLASSES };
     let (train, validation) = (invented(8000, 4000, 0), invented(2000, 0, 1));
-    let specs = Config::default().specs(CLASSES).unwrap();
+    let specs = Config::default().specs(CLASSES, None).unwrap().concat();
     let (linear, layered): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
         specs.into_iter().partition(|spec| spec.head.kind() == Kind::Linear);
     let start = Instant::now();
-    let trained = linear::train(&linear, &train, &validation, &context, || {}).unwrap();
+    let trained = linear::train(&linear, &train, &validation, &context, || {});
     println!("{} linear probes, 60 epochs: {:.1} s", linear.len(), start.elapsed().as_secs_f64());
     for probe in &trained {
         println!(
@@ -66,7 +66,7 @@ fn main() {
     );
     for spec in &layered {
         let start = Instant::now();
-        let trained = mlp::train(std::slice::from_ref(spec), &train, &context, &|| {}).unwrap();
+        let trained = mlp::train(std::slice::from_ref(spec), &train, &context, &|| {});
         println!(
             "{}: {:.1} s, loss {:.4}, gradient {:.4}",
             spec.id(),

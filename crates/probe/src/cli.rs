@@ -14,18 +14,29 @@ use features::stage::StageArgs;
         OUT/probe.weights      weights, a row for each unit\n  \
         OUT/probe.log          loss, accuracy and step size of each epoch\n  \
         OUT/probe.predictions  logits of every probe on every test image\n  \
-        OUT/probe.safetensors  the weights again, as PROBE_ID.TENSOR\n\n\
-        A probe is trained on the split `train`; `validation` is measured every epoch; `test` is read once, at the end.",
+        OUT/probe.safetensors  the weights again, as PROBE_ID.TENSOR\n  \
+        OUT/probe.reference.safetensors  the same under the key names of the reference's heads\n\n\
+        A probe is trained on the split `train`; `validation` is measured every epoch and \
+        picks among several learning_rates; `test` is read once, at the end. A probe whose loss leaves the numbers is \
+        marked as diverged, the others go on, and the program ends with 65.",
     after_help = "Example of a section:\n\n  \
         [probe]\n  \
         shift = [\"shift_up\", \"shift_down\", \"shift_fit\"]  # copies of linear CE probes that predict the same\n\n  \
         [[probe.train]]\n  \
         head = \"linear\"          # linear, bcos1, bcos2, bcos3, mlp2, mlp3\n  \
-        loss = \"bce\"             # ce, bce (off-targets 1/classes), bce_plain\n  \
+        loss = \"bce\"             # ce, bce (off-targets 1/classes), bce_plain, focal; _sum: summed over classes\n  \
         offset = \"none\"          # none, log_classes: -ln(classes - 1) on every logit\n  \
-        seeds = [0, 1, 2]        # learning_rate, epochs, bias and tag are optional\n\n\
+        seeds = [0, 1, 2]\n  \
+        # Optional: bias, norm (batch, uncentred), label_smoothing, epochs, tag, backbone (trained on its features only),\n  \
+        # optimiser (sgd, adam, adamw, lbfgs: the optimum), momentum, weight_decay,\n  \
+        # learning_rate, or learning_rates to choose from,\n  \
+        # schedule (constant, step:60,80, step_every:6, cosine, cosine_by_epoch), warm_up (steps:100, epochs:5 from 0.01)\n\n  \
+        [[probe.import]]         # a classifier from a checkpoint, as a linear probe\n  \
+        file = \"resnet50.safetensors\"\n  \
+        loss = \"ce\"\n  \
+        layer = \"fc\"             # its tensors are fc.weight and fc.bias\n\n\
         Without a section a default set of probes is trained.\n\
-        Exit codes: 0 done or up to date, 2 usage, 65 bad data, 66 input missing, 69 no device, 73 cannot write."
+        Exit codes: 0 done or up to date, 2 usage, 65 bad data or a probe diverged, 66 input missing, 69 no device, 73 cannot write."
 )]
 pub struct Cli {
     /// Flags every stage takes.
@@ -41,7 +52,15 @@ mod tests {
     fn the_help_names_inputs_outputs_and_keys() {
         super::Cli::command().debug_assert();
         let help = super::Cli::command().render_long_help().to_string();
-        for text in ["OUT/features", "probe.safetensors", "[[probe.train]]", "log_classes", "--device"] {
+        for text in [
+            "OUT/features",
+            "probe.safetensors",
+            "[[probe.train]]",
+            "[[probe.import]]",
+            "lbfgs",
+            "log_classes",
+            "--device",
+        ] {
             assert!(help.contains(text), "{text}");
         }
     }

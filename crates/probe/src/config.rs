@@ -1,12 +1,18 @@
 //! The section `[probe]` of an experiment file, and the probes it asks for.
 
+#[cfg(test)]
+mod reference;
+
 use std::collections::BTreeSet;
 
 use features::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::import::Import;
 use crate::loss::Loss;
-use crate::spec::{Head, Kind, Offset, ProbeSpec};
+use crate::optimiser::{Method, Optimiser};
+use crate::schedule::{Decay, Schedule, WarmUp};
+use crate::spec::{Head, Kind, Norm, Offset, ProbeSpec, Scaling, default_norm, default_schedule};
 
 /// Section `[probe]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +20,9 @@ use crate::spec::{Head, Kind, Offset, ProbeSpec};
 pub struct Config {
     /// Probes to train, `[[probe.train]]`.
     pub train: Vec<Entry>,
+    /// Classifiers to take from checkpoints, `[[probe.import]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub import: Vec<Import>,
     /// Shifted copies to make of every linear CE probe.
     pub shift: Vec<Head>,
     /// How many standard deviations of the logits `shift_up` and `shift_down` move the mean logit.
@@ -24,6 +33,8 @@ pub struct Config {
     pub hidden: usize,
     /// Training tiles, the first of the split, that heads trained on maps see.
     pub map_tiles: usize,
+    /// Whether features are brought to a common size before training: common, or none as in the reference.
+    pub scaling: Scaling,
 }
 
 /// One `[[probe.train]]`: the same probe with several seeds.
@@ -32,26 +43,57 @@ pub struct Config {
 pub struct Entry {
     /// linear, bcos1, bcos2, bcos3, mlp2 or mlp3.
     pub head: Head,
-    /// ce, bce or bce_plain.
+    /// ce, bce, bce_plain, focal, or one of the last three with `_sum`: summed over classes.
     pub loss: Loss,
+    /// Share of a label that is spread over all classes; ce only.
+    #[serde(default)]
+    pub label_smoothing: f64,
     /// none or log_classes.
     #[serde(default)]
     pub offset: Offset,
     /// Whether layers have a trained bias.
     #[serde(default)]
     pub bias: bool,
-    /// Peak step size; without it that of the loss and head, see [`default_learning_rate`].
+    /// batch or uncentred, between layers; without it that of the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm: Option<Norm>,
+    /// sgd, adam, adamw, or lbfgs: the optimum of a linear head.
+    #[serde(default = "sgd")]
+    pub optimiser: Method,
+    /// Of sgd; without it 0.9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Factor of half the squared weights.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// Peak step size; without it that of loss and head, see [`default_learning_rate`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// Passes over the training tiles; without it 60 for linear heads, 5 for others.
+    /// Peak step sizes to choose from by mean validation accuracy over the seeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning_rates: Vec<f64>,
+    /// Fall of the step size: constant, step:60,80 (epochs), step_every:6, cosine or cosine_by_epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Decay>,
+    /// Rise of the step size: none, steps:100, or epochs:5 from 0.01.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
+    /// Passes over the training tiles; without it 60 for linear heads, 5 for others, at most 1000 steps of lbfgs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// One probe a seed.
     #[serde(default = "seed_0")]
     pub seeds: Vec<u64>,
+    /// The only backbone whose features it is trained on; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<String>,
     /// End of the id, where two entries differ only in what the id does not spell.
     #[serde(default)]
     pub tag: String,
+}
+
+fn sgd() -> Method {
+    Method::Sgd
 }
 
 fn seed_0() -> Vec<u64> {
@@ -63,11 +105,20 @@ impl Default for Config {
         let entry = |head, loss, offset, seeds: &[u64]| Entry {
             head,
             loss,
+            label_smoothing: 0.0,
             offset,
             bias: false,
+            norm: None,
+            optimiser: Method::Sgd,
+            momentum: None,
+            weight_decay: 0.0,
             learning_rate: None,
+            learning_rates: Vec::new(),
+            schedule: None,
+            warm_up: None,
             epochs: None,
             seeds: seeds.to_vec(),
+            backbone: None,
             tag: String::new(),
         };
         use {Head::*, Loss::*};
@@ -81,28 +132,35 @@ impl Default for Config {
                 entry(Bcos3, Bce, Offset::LogClasses, &[0, 1, 2]),
                 entry(Bcos3, Ce, Offset::LogClasses, &[0]),
             ],
+            import: Vec::new(),
             shift: vec![ShiftUp, ShiftDown, ShiftFit],
             shift_deviations: 3.0,
             batch: 128,
             hidden: 128,
             map_tiles: 4000,
+            scaling: Scaling::Common,
         }
     }
 }
 
-/// Step size where an entry gives none: 2 for linear heads and 0.2 for others, times the number of classes under BCE,
-/// whose mean over classes makes its gradient that much smaller (40 and 4 at 20 classes).
-pub fn default_learning_rate(head: Head, loss: Loss, classes: usize) -> f64 {
+/// Step size where an entry gives none: under SGD 2 for linear heads and 0.2 for others, times the number of classes
+/// where a loss averages over them, which makes its gradient that much smaller (40 and 4 at 20 classes); else 0.001.
+pub fn default_learning_rate(method: Method, head: Head, loss: Loss, classes: usize) -> f64 {
     let base = if head.kind() == Kind::Linear { 2.0 } else { 0.2 };
-    base * if loss == Loss::Ce { 1.0 } else { classes as f64 }
+    match method {
+        Method::Sgd => base * if loss.averages_classes() { classes as f64 } else { 1.0 },
+        Method::Adam | Method::AdamW => 1e-3,
+        Method::Lbfgs | Method::Newton | Method::None => 0.0,
+    }
 }
 
 impl Config {
-    /// Every probe to train, in the order of the entries and their seeds; ids are distinct.
+    /// Every probe to train on features of `backbone`: for each entry its step sizes, and for each of them its seeds.
+    /// Without a backbone all entries count. Ids are distinct but for the step sizes of one entry and seed.
     ///
     /// # Errors
     /// [`Error::Usage`] for probes that cannot be: a shifted head under `train`, a bias in a B-cos head, two equal ids.
-    pub fn specs(&self, classes: usize) -> Result<Vec<ProbeSpec>> {
+    pub fn specs(&self, classes: usize, backbone: Option<&str>) -> Result<Vec<Vec<ProbeSpec>>> {
         if self.batch == 0 || self.hidden == 0 {
             return Err(Error::Usage("[probe] batch and hidden must be at least 1".into()));
         }
@@ -112,54 +170,111 @@ impl Config {
                 head.name()
             )));
         }
+        let meant = |entry: &&Entry| match (&entry.backbone, backbone) {
+            (Some(wanted), Some(backbone)) => wanted == backbone,
+            _ => true,
+        };
         let mut ids = BTreeSet::new();
         let mut specs = Vec::new();
-        for entry in &self.train {
-            for &seed in &entry.seeds {
-                let spec = entry.spec(self, classes, seed)?;
-                if !ids.insert(spec.id()) {
-                    let id = spec.id();
-                    return Err(Error::Usage(format!("[[probe.train]] asks for {id} twice; give one of them a tag")));
-                }
-                specs.push(spec);
+        for entry in self.train.iter().filter(meant) {
+            let found = entry.specs(self, classes)?;
+            let own: BTreeSet<String> = found.iter().map(ProbeSpec::id).collect();
+            let twice = own.intersection(&ids).next().or(own.first().filter(|_| own.len() < entry.seeds.len()));
+            if let Some(id) = twice {
+                return Err(Error::Usage(format!("[[probe.train]] asks for {id} twice; give one of them a tag")));
             }
+            ids.extend(own);
+            specs.push(found);
         }
-        if specs.is_empty() {
-            return Err(Error::Usage("[probe] asks for no probe; add a [[probe.train]] with head and loss".into()));
+        if specs.is_empty() && self.import.is_empty() {
+            let known = backbone.map_or(String::new(), |name| format!(" for backbone {name:?}"));
+            return Err(Error::Usage(format!(
+                "[probe] asks for no probe{known}; add a [[probe.train]] with head and loss"
+            )));
         }
         Ok(specs)
     }
 }
 
 impl Entry {
-    fn spec(&self, config: &Config, classes: usize, seed: u64) -> Result<ProbeSpec> {
+    fn specs(&self, config: &Config, classes: usize) -> Result<Vec<ProbeSpec>> {
         let head = self.head.name();
         let refuse = |problem: &str| Err(Error::Usage(format!("[[probe.train]] head = {head:?}: {problem}")));
-        let epochs = self.epochs.unwrap_or(if self.head.kind() == Kind::Linear { 60 } else { 5 });
-        let learning_rate = self.learning_rate.unwrap_or(default_learning_rate(self.head, self.loss, classes));
+        let linear = self.head.kind() == Kind::Linear;
+        let exact = self.optimiser == Method::Lbfgs;
+        let epochs = self.epochs.unwrap_or(match (linear, exact) {
+            (_, true) => 1000,
+            (true, _) => 60,
+            _ => 5,
+        });
+        let rates = match (self.learning_rates.as_slice(), self.learning_rate) {
+            ([], rate) => {
+                vec![rate.unwrap_or(default_learning_rate(self.optimiser, self.head, self.loss, classes))]
+            }
+            (_, Some(_)) => return refuse("give learning_rate or learning_rates, not both"),
+            (rates, None) => rates.to_vec(),
+        };
+        let norm = self.norm.unwrap_or(default_norm(self.head));
         match self.head.kind() {
             Kind::Shift => return refuse("is not trained; list it in [probe] shift"),
             Kind::Bcos if self.bias => return refuse("B-cos layers have no bias; remove bias"),
+            Kind::Bcos if norm == Norm::Batch => return refuse("B-cos layers take no centred norm; remove norm"),
+            _ if (norm == Norm::None) != (self.head.layers() == 1) => {
+                return refuse("norm stands between layers: heads of several layers need one, others have none");
+            }
             _ => {}
+        }
+        if matches!(self.optimiser, Method::Newton | Method::None) {
+            return refuse("optimiser must be sgd, adam, adamw or lbfgs");
+        }
+        if exact && (!linear || matches!(self.loss, Loss::Focal | Loss::FocalSum)) {
+            return refuse("lbfgs solves linear heads with a convex loss; choose sgd, adam or adamw");
         }
         if epochs == 0 {
             return refuse("epochs must be at least 1");
         }
-        if !(learning_rate > 0.0 && learning_rate.is_finite()) {
+        if !exact && !rates.iter().all(|rate| *rate > 0.0 && rate.is_finite()) {
             return refuse("learning_rate must be positive");
         }
-        Ok(ProbeSpec {
+        if exact && (self.learning_rate.is_some() || !self.learning_rates.is_empty()) {
+            return refuse("lbfgs has no step size; remove learning_rate");
+        }
+        if self.momentum.is_some() && self.optimiser != Method::Sgd {
+            return refuse("only sgd has a momentum; remove it");
+        }
+        let momentum = self.momentum.unwrap_or(if self.optimiser == Method::Sgd { 0.9 } else { 0.0 });
+        if !((0.0..1.0).contains(&momentum) && self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return refuse("momentum must be in 0..1 and weight_decay not negative");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) || (self.label_smoothing > 0.0 && self.loss != Loss::Ce) {
+            return refuse("label_smoothing must be in 0..1, and only ce has it");
+        }
+        let schedule = if exact {
+            Schedule { warm_up: WarmUp::None, decay: Decay::Constant }
+        } else {
+            let default = default_schedule(self.head, epochs);
+            // A schedule that is spelled out rises only where it says so.
+            let warm_up = if self.schedule.is_some() { WarmUp::None } else { default.warm_up };
+            Schedule { warm_up: self.warm_up.unwrap_or(warm_up), decay: self.schedule.clone().unwrap_or(default.decay) }
+        };
+        let spec = |&learning_rate: &f64, &seed: &u64| ProbeSpec {
             head: self.head,
             loss: self.loss,
+            smoothing: self.label_smoothing,
             offset: self.offset,
             bias: self.bias,
+            norm,
+            scaling: config.scaling,
+            optimiser: Optimiser { method: self.optimiser, momentum, weight_decay: self.weight_decay },
             learning_rate,
+            schedule: schedule.clone(),
             epochs,
             batch: config.batch,
             hidden: if self.head.layers() > 1 { config.hidden } else { 0 },
             seed,
             tag: self.tag.clone(),
-        })
+        };
+        Ok(rates.iter().flat_map(|rate| self.seeds.iter().map(move |seed| spec(rate, seed))).collect())
     }
 }
 
@@ -173,7 +288,7 @@ mod tests {
 
     #[test]
     fn an_empty_section_is_the_default_experiment() {
-        let specs = parse(serde_json::json!({})).specs(20).unwrap();
+        let specs = parse(serde_json::json!({})).specs(20, None).unwrap().concat();
         let ids: Vec<String> = specs.iter().map(ProbeSpec::id).collect();
         assert!(
             ids.contains(&"linear-ce-s2".to_string()) && ids.contains(&"bcos3_offset-bce-s0".to_string()),
@@ -181,6 +296,21 @@ mod tests {
         );
         let rates: Vec<f64> = specs.iter().map(|spec| spec.learning_rate).collect();
         assert_eq!((rates[0], rates[3], rates[9]), (2.0, 40.0, 4.0));
+    }
+
+    #[test]
+    fn candidates_share_an_id_and_entries_may_mean_one_backbone() {
+        let config = parse(serde_json::json!({"train": [
+            {"head": "linear", "loss": "ce", "learning_rates": [1.0, 3.0], "seeds": [0, 1]},
+            {"head": "mlp2", "loss": "ce", "norm": "uncentred", "optimiser": "adam", "backbone": "a"},
+        ]}));
+        let specs = config.specs(20, Some("a")).unwrap();
+        let found: Vec<(String, f64)> = specs.concat().iter().map(|spec| (spec.id(), spec.learning_rate)).collect();
+        let want = [("linear-ce-s0", 1.0), ("linear-ce-s1", 1.0), ("linear-ce-s0", 3.0), ("linear-ce-s1", 3.0)];
+        assert_eq!(found[..4], want.map(|(id, rate)| (id.to_string(), rate)));
+        assert_eq!(found[4], ("mlp2-ce-adam-s0".to_string(), 1e-3));
+        assert_eq!(config.specs(20, Some("b")).unwrap().len(), 1);
+        assert_eq!(config.specs(20, None).unwrap().len(), 2);
     }
 
     #[test]
@@ -193,12 +323,28 @@ mod tests {
             (train(serde_json::json!({"head": "linear", "loss": "ce", "learning_rate": -1.0})), "positive"),
             (parse(serde_json::json!({"train": []})), "no probe"),
             (parse(serde_json::json!({"shift": ["linear"]})), "shift lists linear"),
+            (train(serde_json::json!({"head": "bcos2", "loss": "ce", "norm": "batch"})), "no centred norm"),
+            (train(serde_json::json!({"head": "mlp2", "loss": "ce", "norm": "none"})), "between layers"),
+            (train(serde_json::json!({"head": "mlp2", "loss": "ce", "optimiser": "lbfgs"})), "linear heads"),
+            (train(serde_json::json!({"head": "linear", "loss": "focal", "optimiser": "lbfgs"})), "convex"),
+            (train(serde_json::json!({"head": "linear", "loss": "ce", "optimiser": "newton"})), "sgd, adam"),
+            (
+                train(serde_json::json!({"head": "linear", "loss": "ce", "optimiser": "adam", "momentum": 0.5})),
+                "only sgd",
+            ),
+            (train(serde_json::json!({"head": "linear", "loss": "bce", "label_smoothing": 0.1})), "only ce"),
+            (
+                train(
+                    serde_json::json!({"head": "linear", "loss": "ce", "learning_rate": 1.0, "learning_rates": [1.0]}),
+                ),
+                "not both",
+            ),
         ];
         for (config, text) in cases {
-            let error = config.specs(20).unwrap_err();
+            let error = config.specs(20, None).unwrap_err();
             assert!(error.to_string().contains(text) && error.exit_code() == 2, "{error}");
         }
-        let unknown = serde_json::json!({ "train": [{"head": "linear", "loss": "ce", "weight_decay": 1.0}] });
+        let unknown = serde_json::json!({ "train": [{"head": "linear", "loss": "ce", "decay": 1.0}] });
         assert!(serde_json::from_value::<Config>(unknown).is_err());
     }
 }

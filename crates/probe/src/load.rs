@@ -9,8 +9,11 @@ use features::tensor::Device;
 
 use crate::loss::Loss;
 use crate::lower::lower;
-use crate::spec::{Head, Offset, ProbeSpec};
+use crate::optimiser::{Method, Optimiser};
+use crate::schedule::Schedule;
+use crate::spec::{Head, Norm, Offset, ProbeSpec, Scaling};
 use crate::table::{PROBES, PROBES_DIR, ProbeRows, WEIGHTS_FILE};
+use crate::trained::Status;
 use crate::weights::from_safetensors;
 
 /// A trained probe, ready to be applied to feature maps.
@@ -24,7 +27,7 @@ pub struct Probe {
     pub network: Network,
 }
 
-/// All probes of the experiment directory `dir` (`out/E`), in the order of the table.
+/// All probes of the experiment directory `dir` (`out/E`) that did not diverge, in the order of the table.
 ///
 /// # Errors
 /// A missing or damaged artifact, or a weight file that does not hold a listed probe.
@@ -35,6 +38,9 @@ pub fn load(dir: &Path, device: &Device) -> Result<Vec<Probe>> {
     let origin = path.display().to_string();
     let mut probes = Vec::new();
     for (row, id) in rows.probe_id.iter().enumerate() {
+        if Status::from_name(&rows.status[row]) == Some(Status::Diverged) {
+            continue;
+        }
         let spec = spec(&rows, row)?;
         let weights = from_safetensors(&bytes, id, &origin)?;
         let network = lower(spec.head, spec.offset, &weights, device)?;
@@ -48,12 +54,24 @@ fn spec(rows: &ProbeRows, row: usize) -> Result<ProbeSpec> {
     let unknown = |what: &str, name: &str| {
         Error::BadData(format!("probe {id}: unknown {what} {name:?}; run the probe stage again"))
     };
+    let [head, loss, offset] = [&rows.head[row], &rows.loss[row], &rows.offset[row]];
+    let [norm, scaling, optimiser] = [&rows.norm[row], &rows.scaling[row], &rows.optimiser[row]];
+    let [schedule, warm_up] = [&rows.schedule[row], &rows.warm_up[row]];
+    let method = Method::from_name(optimiser).ok_or_else(|| unknown("optimiser", optimiser))?;
     let mut spec = ProbeSpec {
-        head: Head::from_name(&rows.head[row]).ok_or_else(|| unknown("head", &rows.head[row]))?,
-        loss: Loss::from_name(&rows.loss[row]).ok_or_else(|| unknown("loss", &rows.loss[row]))?,
-        offset: Offset::from_name(&rows.offset[row]).ok_or_else(|| unknown("offset", &rows.offset[row]))?,
+        head: Head::from_name(head).ok_or_else(|| unknown("head", head))?,
+        loss: Loss::from_name(loss).ok_or_else(|| unknown("loss", loss))?,
+        smoothing: rows.label_smoothing[row],
+        offset: Offset::from_name(offset).ok_or_else(|| unknown("offset", offset))?,
         bias: rows.bias[row],
+        norm: Norm::from_name(norm).ok_or_else(|| unknown("norm", norm))?,
+        scaling: Scaling::from_name(scaling).ok_or_else(|| unknown("scaling", scaling))?,
+        optimiser: Optimiser { method, momentum: rows.momentum[row], weight_decay: rows.weight_decay[row] },
         learning_rate: rows.learning_rate[row],
+        schedule: Schedule {
+            warm_up: warm_up.parse().map_err(|_| unknown("warm-up", warm_up))?,
+            decay: schedule.parse().map_err(|_| unknown("schedule", schedule))?,
+        },
         epochs: rows.epochs[row] as usize,
         batch: rows.batch[row] as usize,
         hidden: rows.hidden[row] as usize,

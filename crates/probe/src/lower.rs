@@ -30,9 +30,7 @@ pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> 
                 let weight = weights.tensor(&format!("fc{index}.linear.weight"), device)?;
                 layers.push(Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1, 1], padding: [0, 0] }));
                 if index + 1 < head.layers() {
-                    let gamma = weights.tensor(&format!("bn{index}.weight"), device)?;
-                    let variance = weights.tensor(&format!("bn{index}.running_var"), device)?;
-                    layers.push(Layer::Scale(ChannelScale::uncentred(gamma, variance)));
+                    layers.push(Layer::Scale(norm(weights, index, device)?));
                 }
             }
             classes = weights.get(&format!("fc{}.linear.weight", head.layers() - 1))?.shape[0];
@@ -43,13 +41,7 @@ pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> 
                 let bias = weights.optional(&format!("fc{index}.bias"), device)?;
                 layers.push(Layer::Conv(Conv::pointwise(weight, bias)));
                 if index + 1 < head.layers() {
-                    let norm = |part: &str| weights.tensor::<1>(&format!("bn{index}.{part}"), device);
-                    layers.push(Layer::Scale(ChannelScale::batch_norm(
-                        norm("weight")?,
-                        norm("bias")?,
-                        norm("running_mean")?,
-                        norm("running_var")?,
-                    )));
+                    layers.push(Layer::Scale(norm(weights, index, device)?));
                     layers.push(Layer::Relu);
                 }
             }
@@ -63,9 +55,18 @@ pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> 
     Ok(Network::new(layers))
 }
 
-/// Norm of the classes' mean weight over the mean norm of their weights, in the last layer: 0 when the classes'
+/// The norm behind layer `index`: centred where its weights have a shift.
+fn norm(weights: &Weights, index: usize, device: &Device) -> Result<ChannelScale> {
+    let part = |part: &str| weights.tensor::<1>(&format!("bn{index}.{part}"), device);
+    match weights.optional::<1>(&format!("bn{index}.bias"), device)? {
+        Some(beta) => Ok(ChannelScale::batch_norm(part("weight")?, beta, part("running_mean")?, part("running_var")?)),
+        None => Ok(ChannelScale::uncentred(part("weight")?, part("running_var")?)),
+    }
+}
+
+/// Norm of the classes' mean weight, and that over the mean norm of their weights, in the last layer: 0 when the classes'
 /// weights cancel, 1 when all are the same. Rows of B-cos layers count with norm 1, as the layer uses them.
-pub fn common_norm_ratio(head: Head, weights: &Weights) -> Result<f64> {
+pub fn common_norm(head: Head, weights: &Weights) -> Result<[f64; 2]> {
     let last = head.layers() - 1;
     let name = match head.kind() {
         Kind::Linear | Kind::Shift => "fc.weight".to_string(),
@@ -75,6 +76,7 @@ pub fn common_norm_ratio(head: Head, weights: &Weights) -> Result<f64> {
     let array = weights.get(&name)?;
     let inputs = array.values.len() / array.shape[0];
     let norm = |row: &[f64]| row.iter().map(|w| w * w).sum::<f64>().sqrt();
+    let classes = array.shape[0] as f64;
     let (mut mean, mut norms) = (vec![0.0; inputs], 0.0);
     for row in array.values.chunks(inputs) {
         let row: Vec<f64> = row.iter().map(|&w| f64::from(w)).collect();
@@ -83,5 +85,5 @@ pub fn common_norm_ratio(head: Head, weights: &Weights) -> Result<f64> {
         norms += length * factor;
         mean.iter_mut().zip(&row).for_each(|(mean, w)| *mean += w * factor);
     }
-    Ok(norm(&mean) / norms)
+    Ok([norm(&mean) / classes, norm(&mean) / norms])
 }

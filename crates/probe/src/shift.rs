@@ -10,6 +10,7 @@ use crate::data::Split;
 use crate::linear::root_mean_square_norm;
 use crate::loss::Loss;
 use crate::minimise::{Curved, minimise_newton};
+use crate::optimiser::{Method, Optimiser};
 use crate::spec::{Head, Kind};
 use crate::trained::{LogEntry, Trained};
 
@@ -29,6 +30,14 @@ pub fn shifted(source: &Trained, head: Head, deviations: f64, train: &Split) -> 
     };
     let mut probe = source.clone();
     probe.spec.head = head;
+    // The copy has an optimiser of its own, so its id could not tell sources apart by theirs.
+    if !matches!(source.spec.optimiser.method, Method::Sgd | Method::None) {
+        let tag = &source.spec.tag;
+        let space = if tag.is_empty() { "" } else { "-" };
+        probe.spec.tag = format!("{}{space}{tag}", source.spec.optimiser.method.name());
+    }
+    let method = if head == Head::ShiftFit { Method::Newton } else { Method::None };
+    probe.spec.optimiser = Optimiser::plain(method);
     if let Some(weight) = probe.weights.0.get_mut("fc.weight") {
         for row in weight.values.chunks_mut(train.channels) {
             row.iter_mut().zip(&common).for_each(|(w, d)| *w = (f64::from(*w) + d) as f32);
@@ -155,27 +164,16 @@ fn entry(epoch: usize, metric: &'static str, value: f64) -> LogEntry {
 mod tests {
     use super::*;
     use crate::data::tests::blobs;
-    use crate::lower::{common_norm_ratio, lower};
-    use crate::spec::{Offset, ProbeSpec};
+    use crate::lower::{common_norm, lower};
+    use crate::spec::ProbeSpec;
     use crate::trained::Context;
     use features::tensor::{cpu, to_vec};
 
     fn source() -> (Trained, Split) {
         let train = blobs(160, 0);
-        let spec = ProbeSpec {
-            head: Head::Linear,
-            loss: Loss::Ce,
-            offset: Offset::None,
-            bias: false,
-            learning_rate: 2.0,
-            epochs: 4,
-            batch: 16,
-            hidden: 0,
-            seed: 0,
-            tag: String::new(),
-        };
+        let spec = ProbeSpec { learning_rate: 2.0, epochs: 4, batch: 16, ..ProbeSpec::plain(Head::Linear, Loss::Ce) };
         let context = Context { device: cpu(), seed: 0, classes: 4 };
-        let trained = crate::linear::train(&[spec], &train, &blobs(40, 1), &context, || {}).unwrap();
+        let trained = crate::linear::train(&[spec], &train, &blobs(40, 1), &context, || {});
         (trained.into_iter().next().unwrap(), train)
     }
 
@@ -210,7 +208,7 @@ mod tests {
                 assert!(moved * sign > 0.0, "{head:?} {moved}");
                 let kappa = probe.log[0].value;
                 assert!((moved - kappa).abs() < 1e-3 * kappa.abs(), "{moved} {kappa}");
-                let ratio = |probe: &Trained| common_norm_ratio(probe.spec.head, &probe.weights).unwrap();
+                let ratio = |probe: &Trained| common_norm(probe.spec.head, &probe.weights).unwrap()[1];
                 assert!(ratio(&probe) > ratio(&source));
             }
         }

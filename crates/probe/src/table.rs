@@ -13,16 +13,20 @@ pub const LOG_DIR: &str = "probe.log";
 pub const PREDICTIONS_DIR: &str = "probe.predictions";
 /// Side file with all weights, `<probe_id>.<tensor>`.
 pub const WEIGHTS_FILE: &str = "probe.safetensors";
+/// Side file with the weights under the reference's names, `<probe_id>.head.<tensor>`, of probes that its heads can hold.
+pub const REFERENCE_FILE: &str = "probe.reference.safetensors";
 
 const VERSION: Version = Version { major: 1, minor: 0 };
+/// Measured columns may be null since 2.0, where a probe diverged.
+const PROBES_VERSION: Version = Version { major: 2, minor: 0 };
 
 /// Probes and how well they do.
 pub const PROBES: Table = Table {
     name: "probes",
-    version: VERSION,
-    row: "one probe on one backbone; key probe_id",
+    version: PROBES_VERSION,
+    row: "one probe on one backbone; key probe_id; measured columns are null where status is diverged",
     columns: &[
-        Column::new("probe_id", Values::Text, "HEAD[_offset][_bias]-LOSS-sSEED[-TAG]"),
+        Column::new("probe_id", Values::Text, "HEAD[_offset][_bias]-LOSS[-OPTIMISER]-sSEED[-TAG]"),
         Column::new("backbone", Values::Text, "name of the backbone whose features it reads"),
         Column::new(
             "head",
@@ -32,30 +36,62 @@ pub const PROBES: Table = Table {
         Column::new(
             "loss",
             Values::Text,
-            "ce, bce (off-targets 1/classes) or bce_plain (off-targets 0); of a shift_*, that of its source",
+            "ce, bce (off-targets 1/classes), bce_plain (off-targets 0) or focal; with _sum summed over classes; of a shift_*, that of its source",
         ),
+        Column::new("label_smoothing", Values::F64, "share of a label spread over all classes"),
         Column::new("offset", Values::Text, "none, or log_classes: -ln(classes - 1) added to every logit"),
         Column::new("bias", Values::Bool, "whether layers have a trained bias"),
-        Column::new("optimiser", Values::Text, "sgd (momentum 0.9, weight decay 0), newton, or none"),
+        Column::new("norm", Values::Text, "between layers: batch, uncentred, or none for heads of one layer"),
+        Column::new("scaling", Values::Text, "features before training: common (to a common norm) or none"),
+        Column::new(
+            "optimiser",
+            Values::Text,
+            "sgd, adam, adamw, lbfgs (the optimum), newton (shift_fit), or none (other shifts, imported heads)",
+        ),
+        Column::new("momentum", Values::F64, "of sgd; 0 for others"),
+        Column::new("weight_decay", Values::F64, "factor of half the squared weights"),
         Column::new("learning_rate", Values::F64, "peak step size; of a shift_*, that of its source"),
+        Column::new(
+            "schedule",
+            Values::Text,
+            "fall of the step size: constant, step:EPOCHS or step_every:EPOCHS (to a tenth), cosine, cosine_by_epoch",
+        ),
+        Column::new("warm_up", Values::Text, "rise of the step size: none, steps:N, or epochs:N from FACTOR"),
         Column::new("seed", Values::I64, "seed of the initial weights"),
-        Column::new("epochs", Values::I32, "passes over the training tiles; of a shift_*, those of its source"),
+        Column::new(
+            "epochs",
+            Values::I32,
+            "passes over the training tiles, of lbfgs at most; of a shift_*, those of its source",
+        ),
         Column::new("batch", Values::I32, "tiles a step"),
         Column::new("hidden", Values::I32, "channels between layers; 0 for heads of one layer"),
-        Column::new("train_loss", Values::F64, "loss over all tiles it was trained on, after training, nats"),
-        Column::new("gradient_norm", Values::F64, "norm of that loss's gradient, features scaled to a common norm"),
-        Column::new(
+        Column::new("status", Values::Text, "trained, or diverged: its loss left the numbers or grew 100 fold"),
+        Column::nullable("train_loss", Values::F64, "loss over all tiles it was trained on, after training, nats"),
+        Column::nullable(
+            "gradient_norm",
+            Values::F64,
+            "norm of that loss's gradient, features scaled as in training; of lbfgs with the weight decay's part",
+        ),
+        Column::nullable(
             "validation_accuracy",
             Values::F64,
             "share of the validation split whose largest logit is the label's",
         ),
-        Column::new("test_accuracy", Values::F64, "the same on the test split"),
-        Column::new("mean_logit", Values::F64, "mean over test images and classes, offset included"),
-        Column::new(
-            "common_norm_ratio",
+        Column::nullable("test_accuracy", Values::F64, "the same on the test split"),
+        Column::nullable(
+            "test_top5",
             Values::F64,
-            "norm of the classes' mean weight over the mean norm of their weights, last layer",
+            "share of the test split whose label is among the five largest logits",
         ),
+        Column::nullable(
+            "calibration_error",
+            Values::F64,
+            "expected calibration error of the softmax on the test split, 15 bins of equal width",
+        ),
+        Column::nullable("mean_logit", Values::F64, "mean over test images and classes, offset included"),
+        Column::nullable("common_logit", Values::F64, "the same without the offset: what is common to all classes"),
+        Column::nullable("common_norm", Values::F64, "norm of the classes' mean weight, last layer"),
+        Column::nullable("common_norm_ratio", Values::F64, "that norm over the mean norm of the classes' weights"),
     ],
 };
 
@@ -81,7 +117,7 @@ pub const WEIGHTS: Table = Table {
 pub const LOG: Table = Table {
     name: "probe_log",
     version: VERSION,
-    row: "one measurement during training; key probe_id, epoch, split, metric",
+    row: "one measurement during training; key probe_id, epoch, split, metric, learning_rate",
     columns: &[
         Column::new("probe_id", Values::Text, "probe"),
         Column::new("epoch", Values::I32, "passes over the training tiles so far; steps for fit_*"),
@@ -89,7 +125,7 @@ pub const LOG: Table = Table {
         Column::new(
             "metric",
             Values::Text,
-            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature",
+            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature, candidate_accuracy (of each step size that was tried)",
         ),
         Column::new("value", Values::F64, "the measurement"),
         Column::new("learning_rate", Values::F64, "step size at that time"),
@@ -140,20 +176,32 @@ rows! {
         backbone: String => Text,
         head: String => Text,
         loss: String => Text,
+        label_smoothing: f64 => F64,
         offset: String => Text,
         bias: bool => Bool,
+        norm: String => Text,
+        scaling: String => Text,
         optimiser: String => Text,
+        momentum: f64 => F64,
+        weight_decay: f64 => F64,
         learning_rate: f64 => F64,
+        schedule: String => Text,
+        warm_up: String => Text,
         seed: i64 => I64,
         epochs: i32 => I32,
         batch: i32 => I32,
         hidden: i32 => I32,
-        train_loss: f64 => F64,
-        gradient_norm: f64 => F64,
-        validation_accuracy: f64 => F64,
-        test_accuracy: f64 => F64,
-        mean_logit: f64 => F64,
-        common_norm_ratio: f64 => F64,
+        status: String => Text,
+        train_loss: Option<f64> => F64Opt,
+        gradient_norm: Option<f64> => F64Opt,
+        validation_accuracy: Option<f64> => F64Opt,
+        test_accuracy: Option<f64> => F64Opt,
+        test_top5: Option<f64> => F64Opt,
+        calibration_error: Option<f64> => F64Opt,
+        mean_logit: Option<f64> => F64Opt,
+        common_logit: Option<f64> => F64Opt,
+        common_norm: Option<f64> => F64Opt,
+        common_norm_ratio: Option<f64> => F64Opt,
     }
 }
 

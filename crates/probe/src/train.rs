@@ -1,47 +1,52 @@
 //! The stage: features in, probes out.
 
+mod fit;
 mod gather;
+mod measure;
 mod rows;
+mod select;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
+use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Reader, TableSpec};
 use features::error::{Error, Result};
 use features::preprocess::Preprocessing;
 use features::stage::Stage;
 use features::table::FEATURES;
-use features::tensor::{Device, from_vec, to_vec};
-use rayon::prelude::*;
 
 use crate::config::Config;
-use crate::data::{Split, argmax};
-use crate::lower::lower;
-use crate::spec::{Head, Kind, ProbeSpec};
+use crate::reference::reference;
 use crate::table::{
-    LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, WEIGHTS, WEIGHTS_DIR, WEIGHTS_FILE,
+    LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, ProbeRows, REFERENCE_FILE, WEIGHTS, WEIGHTS_DIR,
+    WEIGHTS_FILE,
 };
-use crate::trained::{Context, Trained};
+use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
-use crate::{linear, mlp, shift};
 
 /// Raised when the same configuration would give other probes.
 const ALGORITHM: u32 = 2;
 const FEATURES_DIR: &str = "features";
-/// Tiles evaluated at once.
-const EVALUATION_BATCH: usize = 200;
 
 /// Runs the stage.
+///
+/// # Errors
+/// [`Error::BadData`] when a probe diverged, after everything has been written; else what stopped the stage.
 pub fn run(stage: &Stage) -> Result<()> {
     let config: Config = stage.section("probe")?;
     // Checked before anything is read; the number of classes only enters the step sizes.
-    config.specs(2)?;
+    config.specs(2, None)?;
     let reader = Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?;
-    let artifact = match Artifact::begin(&stage.run(), spec(stage, &config, &reader)?)? {
+    let imports: Vec<Vec<u8>> = config
+        .import
+        .iter()
+        .map(|import| std::fs::read(&import.file).map_err(|error| Error::io(&import.file, error)))
+        .collect::<Result<_>>()?;
+    let artifact = match Artifact::begin(&stage.run(), spec(stage, &config, &imports, &reader)?)? {
         Begin::UpToDate(_) => {
             stage.done("probe: up to date");
-            return Ok(());
+            return report_divergence(stage);
         }
         Begin::Work(artifact) => artifact,
     };
@@ -51,35 +56,65 @@ pub fn run(stage: &Stage) -> Result<()> {
         let data = gather::gather(&reader, &config)?;
         let context = Context { device, seed: stage.seed, classes: data.classes };
         let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
-        let trained = train(stage, &config, &data, &context)?;
-        let probes = measure(&trained, &data, &context.device)?;
-        let pairs: Vec<_> = trained.iter().map(|probe| (probe.spec.id(), &probe.weights)).collect();
+        let trained = fit::fit(stage, &config, &imports, &data, &backbone, &context)?;
+        let measured = measure::measure(&trained, &data, &context.device)?;
+        let sane = trained.iter().filter(|probe| probe.status == Status::Trained);
+        let pairs: Vec<_> = sane.map(|probe| (probe.spec.id(), &probe.weights)).collect();
         // The side file first: a part that is there vouches for it.
         artifact.write_file(WEIGHTS_FILE, &to_safetensors(&pairs)?)?;
-        artifact.write_part(0, rows::tables(&trained, &probes, &data.test, &backbone)?)?;
-        summary = rows::summary(&trained, &probes);
+        let theirs: Vec<_> = trained
+            .iter()
+            .filter(|probe| probe.status == Status::Trained)
+            .filter_map(|probe| Some((probe.spec.id(), reference(probe.spec.head, &probe.weights)?)))
+            .collect();
+        let pairs: Vec<_> = theirs.iter().map(|(id, weights)| (id.clone(), weights)).collect();
+        artifact.write_file(REFERENCE_FILE, &to_safetensors(&pairs)?)?;
+        artifact.write_part(0, rows::tables(&trained, &measured, &data.test, &backbone)?)?;
+        summary = rows::summary(&measured);
     }
     match artifact.finish()? {
-        Some(_) => stage.done(&summary),
+        Some(_) => {
+            stage.done(&summary);
+            report_divergence(stage)
+        }
         None => {
-            stage.done("probe: nothing to do in this shard; the probes are one part, made by the shard that owns it")
+            stage.done("probe: nothing to do in this shard; the probes are one part, made by the shard that owns it");
+            Ok(())
         }
     }
-    Ok(())
 }
 
-fn spec(stage: &Stage, config: &Config, reader: &Reader) -> Result<ArtifactSpec> {
+/// The error that a finished artifact with diverged probes ends in.
+fn report_divergence(stage: &Stage) -> Result<()> {
+    let rows = ProbeRows::from_cells(Reader::open(&stage.out.join(PROBES_DIR), &PROBES)?.read_all()?)?;
+    let wild: Vec<String> = (0..rows.probe_id.len())
+        .filter(|&row| Status::from_name(&rows.status[row]) == Some(Status::Diverged))
+        .map(|row| format!("{} (learning_rate {:?})", rows.probe_id[row], rows.learning_rate[row]))
+        .collect();
+    if wild.is_empty() {
+        return Ok(());
+    }
+    Err(Error::BadData(format!(
+        "{} of {} probes diverged: {}; lower their learning_rate in [probe] (the others are written)",
+        wild.len(),
+        rows.probe_id.len(),
+        wild.join(", ")
+    )))
+}
+
+fn spec(stage: &Stage, config: &Config, imports: &[Vec<u8>], reader: &Reader) -> Result<ArtifactSpec> {
     // Carried on, so that `attribute` can refuse a backbone that would see pictures otherwise.
     let note = reader.meta(Preprocessing::NOTE).map(|note| (Preprocessing::NOTE.to_string(), note.to_string()));
     let meta: BTreeMap<String, String> = note.into_iter().collect();
     let table = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: meta.clone() };
     let bug = |error| Error::Bug(format!("the [probe] section cannot be written as JSON ({error})"));
+    let files = imports.iter().enumerate().map(|(index, bytes)| Input::bytes(format!("import {index}"), bytes));
     Ok(ArtifactSpec {
         stage: "probe",
         path: stage.out.join(PROBES_DIR),
         algorithm: ALGORITHM,
         config: serde_json::json!({ "probe": serde_json::to_value(config).map_err(bug)?, "seed": stage.seed }),
-        inputs: vec![reader.input()],
+        inputs: [reader.input()].into_iter().chain(files).collect(),
         tables: vec![
             table(&PROBES, PROBES_DIR),
             table(&WEIGHTS, WEIGHTS_DIR),
@@ -92,80 +127,4 @@ fn spec(stage: &Stage, config: &Config, reader: &Reader) -> Result<ArtifactSpec>
 
 fn name_of(stage: &Stage) -> String {
     stage.out.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// All probes: those of the entries in order, then the shifted copies of each linear CE probe.
-fn train(stage: &Stage, config: &Config, data: &gather::Data, context: &Context) -> Result<Vec<Trained>> {
-    let specs = config.specs(context.classes)?;
-    let (linear, others): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
-        specs.into_iter().partition(|spec| spec.head.kind() == Kind::Linear);
-    let mut by_epochs: BTreeMap<usize, Vec<ProbeSpec>> = BTreeMap::new();
-    for spec in linear {
-        by_epochs.entry(spec.epochs).or_default().push(spec);
-    }
-    let mut trained = Vec::new();
-    let epochs = by_epochs.keys().sum::<usize>();
-    let progress = stage.progress("linear probes", epochs as u64, "epochs");
-    for specs in by_epochs.values() {
-        trained.extend(linear::train(specs, &data.train, &data.validation, context, || progress.advance(1))?);
-    }
-    drop(progress);
-    let epochs = others.iter().map(|spec| spec.epochs).sum::<usize>();
-    let progress = stage.progress("layered probes", epochs as u64, "epochs");
-    trained.extend(mlp::train(&others, &data.train, context, &|| progress.advance(1))?);
-    drop(progress);
-    let sources: Vec<&Trained> =
-        trained.iter().filter(|probe| probe.spec.head == Head::Linear && probe.spec.loss == crate::Loss::Ce).collect();
-    let pairs: Vec<(&Trained, Head)> =
-        config.shift.iter().flat_map(|&head| sources.iter().map(move |&source| (source, head))).collect();
-    let shifted: Result<Vec<Trained>> = pairs
-        .par_iter()
-        .map(|&(source, head)| shift::shifted(source, head, config.shift_deviations, &data.train))
-        .collect();
-    trained.extend(shifted?);
-    Ok(trained)
-}
-
-/// What a trained probe says.
-pub(crate) struct Measured {
-    /// Logits on the test split `[n, classes]`, offset included.
-    logits: Vec<f32>,
-    validation_accuracy: f64,
-    test_accuracy: f64,
-}
-
-fn measure(trained: &[Trained], data: &gather::Data, device: &Device) -> Result<Vec<Measured>> {
-    trained
-        .par_iter()
-        .map(|probe| {
-            let validation = logits(probe, &data.validation, device)?;
-            let logits = logits(probe, &data.test, device)?;
-            Ok(Measured {
-                validation_accuracy: accuracy(&validation, &data.validation),
-                test_accuracy: accuracy(&logits, &data.test),
-                logits,
-            })
-        })
-        .collect()
-}
-
-/// Logits by the lowered network: from pooled features where the head commutes with the pool, else from maps.
-fn logits(probe: &Trained, split: &Split, device: &Device) -> Result<Vec<f32>> {
-    let network = lower(probe.spec.head, probe.spec.offset, &probe.weights, device)?;
-    if matches!(probe.spec.head.kind(), Kind::Linear | Kind::Shift) {
-        let inputs = from_vec(split.pooled.clone(), [split.len(), split.channels, 1, 1], device);
-        return Ok(to_vec(network.forward(inputs)));
-    }
-    let mut logits = Vec::new();
-    for start in (0..split.len()).step_by(EVALUATION_BATCH) {
-        let count = EVALUATION_BATCH.min(split.len() - start);
-        logits.extend(to_vec(network.forward(split.map_batch(start, count, device))));
-    }
-    Ok(logits)
-}
-
-fn accuracy(logits: &[f32], split: &Split) -> f64 {
-    let classes = logits.len() / split.len().max(1);
-    let rows = logits.chunks(classes.max(1)).zip(&split.labels);
-    rows.filter(|(row, label)| argmax(row) == **label).count() as f64 / split.len().max(1) as f64
 }

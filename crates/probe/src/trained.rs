@@ -1,6 +1,5 @@
 //! What training gives back, and what every trainer is told.
 
-use features::error::{Error, Result};
 use features::random;
 use features::tensor::Device;
 
@@ -33,6 +32,37 @@ pub struct LogEntry {
     pub learning_rate: f64,
 }
 
+impl LogEntry {
+    /// A measurement after so many epochs.
+    pub fn new(epoch: usize, split: &'static str, metric: &'static str, value: f64, learning_rate: f64) -> Self {
+        Self { epoch, split, metric, value, learning_rate }
+    }
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// As planned.
+    Trained,
+    /// Its loss left the numbers or grew without bound: its step size is too large.
+    Diverged,
+}
+
+impl Status {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Diverged => "diverged",
+        }
+    }
+
+    /// The status of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Trained, Self::Diverged].into_iter().find(|status| status.name() == name)
+    }
+}
+
 /// A probe with weights.
 #[derive(Debug, Clone)]
 pub struct Trained {
@@ -40,6 +70,8 @@ pub struct Trained {
     pub spec: ProbeSpec,
     /// Its weights, for features as they are in the files.
     pub weights: Weights,
+    /// How its training ended; after a divergence its weights and figures mean nothing.
+    pub status: Status,
     /// Loss over all tiles it was trained on, after training.
     pub train_loss: f64,
     /// Euclidean norm of that loss's gradient with respect to all weights, in the units training used (features
@@ -67,15 +99,7 @@ pub fn initial(spec: &ProbeSpec, name: &str, count: usize, fan_in: usize) -> Vec
     (0..count).map(|_| ((2.0 * random::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 
-/// Stops the run when a probe's loss has left the numbers or is 100 times that of its initial weights (`first`): its
-/// step size is too large.
-pub fn check_progress(spec: &ProbeSpec, epoch: usize, first: f64, now: f64) -> Result<()> {
-    if now.is_finite() && now <= 100.0 * first.max(0.1) {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "probe {} diverged: its training loss is {now} after epoch {epoch}, from {first:.3}; lower its learning_rate ({}) in [probe]",
-        spec.id(),
-        spec.learning_rate
-    )))
+/// Whether a loss has left the numbers or is 100 times that of the initial weights (`first`).
+pub fn diverged(first: f64, now: f64) -> bool {
+    !now.is_finite() || now > 100.0 * first.max(0.1)
 }

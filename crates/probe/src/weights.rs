@@ -69,9 +69,20 @@ pub fn to_safetensors(probes: &[(String, &Weights)]) -> Result<Vec<u8>> {
 
 /// The weights of one probe out of such a file; `origin` names the file in errors.
 pub fn from_safetensors(bytes: &[u8], id: &str, origin: &str) -> Result<Weights> {
+    let weights = with_prefix(bytes, id, origin)?;
+    if weights.0.is_empty() {
+        return Err(Error::BadData(format!(
+            "{origin}: no weights of probe {id}; run the probe stage again with --force"
+        )));
+    }
+    Ok(weights)
+}
+
+/// All tensors `<prefix>.<tensor>` of a safetensors file, under the name behind the prefix.
+pub fn with_prefix(bytes: &[u8], prefix: &str, origin: &str) -> Result<Weights> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| Error::BadData(format!("{origin}: not a safetensors file ({error})")))?;
-    let prefix = format!("{id}.");
+    let prefix = format!("{prefix}.");
     let mut weights = Weights::default();
     for (name, view) in file.iter() {
         let Some(short) = name.strip_prefix(&prefix) else { continue };
@@ -80,11 +91,6 @@ pub fn from_safetensors(bytes: &[u8], id: &str, origin: &str) -> Result<Weights>
         }
         let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         weights.insert(short, view.shape(), values);
-    }
-    if weights.0.is_empty() {
-        return Err(Error::BadData(format!(
-            "{origin}: no weights of probe {id}; run the probe stage again with --force"
-        )));
     }
     Ok(weights)
 }

@@ -85,8 +85,26 @@ fn probes(directory: &Path, experiment: &str) {
     for found in inputs.trainings.iter().filter(|training| training.experiment == experiment) {
         for seed in 0..3 {
             rows.probe_id.push(found.probe_id.replace("-s0", &format!("-s{seed}")));
-            for column in [&mut rows.backbone, &mut rows.head, &mut rows.loss, &mut rows.offset] {
+            for column in [
+                &mut rows.backbone,
+                &mut rows.head,
+                &mut rows.loss,
+                &mut rows.offset,
+                &mut rows.norm,
+                &mut rows.scaling,
+                &mut rows.schedule,
+                &mut rows.warm_up,
+                &mut rows.status,
+            ] {
                 column.push("x".into());
+            }
+            for column in [&mut rows.label_smoothing, &mut rows.momentum, &mut rows.weight_decay] {
+                column.push(0.0);
+            }
+            for column in
+                [&mut rows.test_top5, &mut rows.calibration_error, &mut rows.common_logit, &mut rows.common_norm]
+            {
+                column.push(None);
             }
             rows.bias.push(false);
             rows.optimiser.push(found.optimiser.clone());
@@ -95,12 +113,12 @@ fn probes(directory: &Path, experiment: &str) {
             rows.epochs.push(found.epochs);
             rows.batch.push(128);
             rows.hidden.push(0);
-            rows.train_loss.push(found.train_loss);
-            rows.gradient_norm.push(found.gradient_norm);
-            rows.validation_accuracy.push(found.test_accuracy);
-            rows.test_accuracy.push(found.test_accuracy);
-            rows.mean_logit.push(found.mean_logit);
-            rows.common_norm_ratio.push(found.common_norm_ratio);
+            rows.train_loss.push(Some(found.train_loss));
+            rows.gradient_norm.push(Some(found.gradient_norm));
+            rows.validation_accuracy.push(Some(found.test_accuracy));
+            rows.test_accuracy.push(Some(found.test_accuracy));
+            rows.mean_logit.push(Some(found.mean_logit));
+            rows.common_norm_ratio.push(Some(found.common_norm_ratio));
         }
     }
     let mut said = PredictionRows::default();

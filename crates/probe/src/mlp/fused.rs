@@ -4,10 +4,11 @@
 //! them four times. Tests hold it equal to autodiff, which other devices use.
 
 use features::network::{NORM_EPSILON, PATCH_NORM_EPSILON};
-use features::tensor::{Device, from_vec, to_vec};
+use features::tensor::{Device, Tensor, from_vec};
 
-use super::columns::{Moments, sums};
+use super::columns::{Moments, product_sums, sums};
 use super::layers::Mode;
+use super::product::{times, transposed_times};
 use crate::spec::Kind;
 
 /// One layer's parameters as plain numbers.
@@ -109,11 +110,8 @@ impl<'a> Pass<'a> {
 
     fn layer_forward(&mut self, index: usize, cells: Vec<f32>, mode: Mode) -> Vec<f32> {
         let layer = &self.layers[index];
-        let shape = [self.rows, layer.inputs];
-        let weight = from_vec(self.weights[index].clone(), [layer.outputs, layer.inputs], self.device);
-        let cells = from_vec(cells, shape, self.device);
-        let mut value = to_vec(cells.clone().matmul(weight.transpose()));
-        let input = to_vec(cells);
+        let input = cells;
+        let mut value = times(&input, &self.used(index).transpose());
         let (mut response, mut lengths) = (Vec::new(), Vec::new());
         if self.kind == Kind::Bcos {
             // METHOD: B-cos layer with B = 2: y = |z| z / sqrt(|x|^2 + 1e-6), z = W x with unit rows of W.
@@ -145,6 +143,12 @@ impl<'a> Pass<'a> {
         }
         self.kept.push(Kept { input, response, lengths, value, moments: Some(moments) });
         output
+    }
+
+    /// A layer's weight as used: `[outputs, inputs]`.
+    fn used(&self, index: usize) -> Tensor<2> {
+        let layer = &self.layers[index];
+        from_vec(self.weights[index].clone(), [layer.outputs, layer.inputs], self.device)
     }
 
     /// Mean and biased variance that each norm used, in the order of the layers that have one.
@@ -187,9 +191,7 @@ impl<'a> Pass<'a> {
                 gradient.iter_mut().zip(response).for_each(|(g, z)| *g *= z.abs() * factor);
             }
         }
-        let inputs = from_vec(kept.input, [self.rows, layer.inputs], self.device);
-        let outputs = from_vec(gradient, [self.rows, layer.outputs], self.device);
-        let mut weight = to_vec(outputs.clone().transpose().matmul(inputs.clone()));
+        let mut weight = transposed_times(&gradient, layer.outputs, &kept.input, layer.inputs, self.device);
         if self.kind == Kind::Bcos {
             // The gradient through the division by a row's length has no part along the row.
             let rows = weight.chunks_mut(layer.inputs).zip(self.weights[index].chunks(layer.inputs));
@@ -202,10 +204,9 @@ impl<'a> Pass<'a> {
         if index == 0 {
             return (gradients, Vec::new());
         }
-        let used = from_vec(self.weights[index].clone(), [layer.outputs, layer.inputs], self.device);
-        let mut below = to_vec(outputs.matmul(used));
+        let mut below = times(&gradient, &self.used(index));
         if self.kind == Kind::Bcos {
-            let input = to_vec(inputs);
+            let input = &kept.input;
             for ((below, input), pull) in below.chunks_mut(layer.inputs).zip(input.chunks(layer.inputs)).zip(&pull) {
                 below.iter_mut().zip(input).for_each(|(g, x)| *g += pull * x);
             }
@@ -248,7 +249,7 @@ impl Norm {
             }
         }
         let plain = sums(gradient, channels);
-        let weighted = super::columns::product_sums(gradient, value, channels);
+        let weighted = product_sums(gradient, value, channels);
         let rows = (value.len() / channels) as f64;
         let deviation: Vec<f64> = moments.variance.iter().map(|v| f64::from(v + NORM_EPSILON).sqrt()).collect();
         // Sum over rows of gradient times u.

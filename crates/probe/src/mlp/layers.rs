@@ -6,7 +6,8 @@ use features::tensor::{Device, Tensor, from_vec, to_vec};
 
 use super::columns::Moments;
 use super::fused;
-use crate::spec::{Kind, ProbeSpec};
+use crate::optimiser::Memory;
+use crate::spec::{Kind, Norm as NormKind, ProbeSpec};
 use crate::trained::{Context, initial};
 use crate::weights::Weights;
 
@@ -36,7 +37,7 @@ pub struct Layers {
     kind: Kind,
     /// Tracked parameters, in a fixed order; `slots` says whose they are.
     parameters: Vec<Tensor<2>>,
-    velocities: Vec<Tensor<2>>,
+    memory: Memory,
     slots: Vec<Slots>,
 }
 
@@ -61,7 +62,8 @@ impl Layers {
     pub fn new(spec: &ProbeSpec, channels: usize, context: &Context) -> Self {
         let kind = spec.head.kind();
         let device = &context.device;
-        let mut layers = Self { kind, parameters: Vec::new(), velocities: Vec::new(), slots: Vec::new() };
+        let mut layers =
+            Self { kind, parameters: Vec::new(), memory: Memory::new(spec.optimiser, &[]), slots: Vec::new() };
         let count = spec.head.layers();
         for index in 0..count {
             let inputs = if index == 0 { channels } else { spec.hidden };
@@ -73,18 +75,19 @@ impl Layers {
                 .then(|| layers.add(initial(spec, &format!("fc{index}.bias"), outputs, inputs), [1, outputs], device));
             let norm = (!last).then(|| Norm {
                 gamma: layers.add(vec![1.0; outputs], [1, outputs], device),
-                beta: (kind == Kind::Mlp).then(|| layers.add(vec![0.0; outputs], [1, outputs], device)),
+                beta: (spec.norm == NormKind::Batch).then(|| layers.add(vec![0.0; outputs], [1, outputs], device)),
                 mean: from_vec(vec![0.0; outputs], [1, outputs], device),
                 variance: from_vec(vec![1.0; outputs], [1, outputs], device),
             });
             layers.slots.push(Slots { weight, bias, norm });
         }
+        let parameters: Vec<Tensor<2>> = layers.parameters.iter().map(|p| p.clone().inner()).collect();
+        layers.memory = Memory::new(spec.optimiser, &parameters);
         layers
     }
 
     fn add(&mut self, values: Vec<f32>, shape: [usize; 2], device: &Device) -> usize {
         let tensor = from_vec(values, shape, device);
-        self.velocities.push(tensor.zeros_like());
         self.parameters.push(Tensor::from_inner(tensor).require_grad());
         self.parameters.len() - 1
     }
@@ -174,14 +177,12 @@ impl Layers {
             .collect()
     }
 
-    /// One step of gradient descent with momentum.
-    pub fn descend(&mut self, gradients: Vec<Tensor<2>>, rate: f32, momentum: f32) {
-        let state = self.parameters.iter_mut().zip(&mut self.velocities);
-        for ((parameter, velocity), gradient) in state.zip(gradients) {
-            *velocity = velocity.clone().mul_scalar(momentum) + gradient;
-            let moved = parameter.clone().inner() - velocity.clone().mul_scalar(rate);
-            *parameter = Tensor::from_inner(moved).require_grad();
-        }
+    /// One step of the optimiser.
+    pub fn descend(&mut self, gradients: Vec<Tensor<2>>, rate: f32) {
+        let parameters: Vec<Tensor<2>> = self.parameters.iter().map(|p| p.clone().inner()).collect();
+        let directions = self.memory.directions(&parameters, gradients);
+        let moved = parameters.into_iter().zip(directions).map(|(p, d)| p - d.mul_scalar(rate));
+        self.parameters = moved.map(|p| Tensor::from_inner(p).require_grad()).collect();
     }
 
     /// The weights under the names of the paper's checkpoints.

@@ -3,16 +3,15 @@
 use features::artifact::Cells;
 use features::error::Result;
 
-use super::Measured;
+use super::measure::{Measured, confidence};
 use crate::data::{Split, argmax};
-use crate::lower::common_norm_ratio;
 use crate::table::{LogRows, PredictionRows, ProbeRows, WeightRows};
 use crate::trained::Trained;
 
 /// The rows of the four tables, in the order of the artifact.
 pub fn tables(
     trained: &[Trained],
-    measured: &[Measured],
+    measured: &[Option<Measured>],
     test: &Split,
     backbone: &str,
 ) -> Result<Vec<(usize, Vec<Cells>)>> {
@@ -20,44 +19,58 @@ pub fn tables(
         (WeightRows::default(), LogRows::default(), PredictionRows::default());
     let mut probes = ProbeRows::default();
     for (probe, measured) in trained.iter().zip(measured) {
-        push_probe(&mut probes, probe, measured, backbone)?;
-        push_weights(&mut weights, probe);
+        push_probe(&mut probes, probe, measured.as_ref(), backbone);
         push_log(&mut log, probe);
-        push_predictions(&mut predictions, probe, measured, test);
+        if let Some(measured) = measured {
+            push_weights(&mut weights, probe);
+            push_predictions(&mut predictions, probe, measured, test);
+        }
     }
     let tables = [probes.cells(), weights.cells(), log.cells(), predictions.cells()];
     Ok(tables.into_iter().enumerate().collect())
 }
 
 /// One line for the end of the stage.
-pub fn summary(trained: &[Trained], measured: &[Measured]) -> String {
-    let accuracies = || measured.iter().map(|probe| 100.0 * probe.test_accuracy);
+pub fn summary(measured: &[Option<Measured>]) -> String {
+    let accuracies = || measured.iter().flatten().map(|probe| 100.0 * probe.test_accuracy);
     let (low, high) = (accuracies().fold(f64::INFINITY, f64::min), accuracies().fold(0.0, f64::max));
-    format!("probe: {} probes, test accuracy {low:.1} to {high:.1} %", trained.len())
+    let sane = measured.iter().flatten().count();
+    format!("probe: {sane} probes, test accuracy {low:.1} to {high:.1} %")
 }
 
-fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: &Measured, backbone: &str) -> Result<()> {
+fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>, backbone: &str) {
     let spec = &probe.spec;
-    let logits = &measured.logits;
     rows.probe_id.push(spec.id());
     rows.backbone.push(backbone.to_string());
     rows.head.push(spec.head.name().to_string());
     rows.loss.push(spec.loss.name().to_string());
+    rows.label_smoothing.push(spec.smoothing);
     rows.offset.push(spec.offset.name().to_string());
     rows.bias.push(spec.bias);
-    rows.optimiser.push(spec.head.optimiser().to_string());
+    rows.norm.push(spec.norm.name().to_string());
+    rows.scaling.push(spec.scaling.name().to_string());
+    rows.optimiser.push(spec.optimiser.method.name().to_string());
+    rows.momentum.push(spec.optimiser.momentum);
+    rows.weight_decay.push(spec.optimiser.weight_decay);
     rows.learning_rate.push(spec.learning_rate);
+    rows.schedule.push(spec.schedule.decay.to_string());
+    rows.warm_up.push(spec.schedule.warm_up.to_string());
     rows.seed.push(spec.seed as i64);
     rows.epochs.push(spec.epochs as i32);
     rows.batch.push(spec.batch as i32);
     rows.hidden.push(spec.hidden as i32);
-    rows.train_loss.push(probe.train_loss);
-    rows.gradient_norm.push(probe.gradient_norm);
-    rows.validation_accuracy.push(measured.validation_accuracy);
-    rows.test_accuracy.push(measured.test_accuracy);
-    rows.mean_logit.push(logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64);
-    rows.common_norm_ratio.push(common_norm_ratio(spec.head, &probe.weights)?);
-    Ok(())
+    rows.status.push(probe.status.name().to_string());
+    let figure = |of: fn(&Measured) -> f64| measured.map(of);
+    rows.train_loss.push(measured.map(|_| probe.train_loss));
+    rows.gradient_norm.push(measured.map(|_| probe.gradient_norm));
+    rows.validation_accuracy.push(figure(|m| m.validation_accuracy));
+    rows.test_accuracy.push(figure(|m| m.test_accuracy));
+    rows.test_top5.push(figure(|m| m.test_top5));
+    rows.calibration_error.push(figure(|m| m.calibration_error));
+    rows.mean_logit.push(figure(|m| m.mean_logit));
+    rows.common_logit.push(figure(|m| m.common_logit));
+    rows.common_norm.push(figure(|m| m.common_norm));
+    rows.common_norm_ratio.push(figure(|m| m.common_norm_ratio));
 }
 
 fn push_weights(rows: &mut WeightRows, probe: &Trained) {
@@ -89,13 +102,11 @@ fn push_predictions(rows: &mut PredictionRows, probe: &Trained, measured: &Measu
     let classes = measured.logits.len() / test.len().max(1);
     for (image, logits) in measured.logits.chunks(classes.max(1)).enumerate() {
         let predicted = argmax(logits);
-        // METHOD: softmax of the largest logit, 1 / sum exp(z - z_max), summed in f64.
-        let sum: f64 = logits.iter().map(|&z| f64::from(z - logits[predicted]).exp()).sum();
         rows.probe_id.push(probe.spec.id());
         rows.image_id.push(test.image_ids[image]);
         rows.label.push(test.labels[image] as i32);
         rows.predicted.push(predicted as i32);
-        rows.probability.push((1.0 / sum) as f32);
+        rows.probability.push(confidence(logits) as f32);
         rows.logits.push(logits.to_vec());
     }
 }

@@ -116,7 +116,11 @@ fn files_in_files_out_twice_the_same() {
     let table =
         ProbeRows::from_cells(Reader::open(&out.join(PROBES_DIR), &PROBES).unwrap().read_all().unwrap()).unwrap();
     assert!(table.backbone.iter().all(|name| name == "invented"));
-    assert!(table.test_accuracy.iter().all(|accuracy| *accuracy > 0.9), "{:?}", table.test_accuracy);
+    assert!(
+        table.test_accuracy.iter().all(|accuracy| accuracy.is_some_and(|accuracy| accuracy > 0.9)),
+        "{:?}",
+        table.test_accuracy
+    );
     let reader = Reader::open(&out.join(PREDICTIONS_DIR), &PREDICTIONS).unwrap();
     let said = PredictionRows::from_cells(reader.read_all().unwrap()).unwrap();
     assert_eq!(said.logits.len(), 60 * want.len());
@@ -148,6 +152,127 @@ fn files_in_files_out_twice_the_same() {
     for metric in ["loss", "accuracy", "batch_loss", "kappa", "fit_loss", "fit_temperature"] {
         assert!(log.metric.iter().any(|name| name == metric), "{metric}");
     }
+}
+
+const CHOICES: &str = r#"
+[probe]
+batch = 16
+hidden = 8
+map_tiles = 100
+shift = ["shift_up"]
+[[probe.train]]
+head = "linear"
+loss = "ce"
+learning_rates = [0.0001, 2.0, 1e30]
+epochs = 4
+seeds = [0, 1]
+[[probe.train]]
+head = "linear"
+loss = "ce"
+optimiser = "lbfgs"
+weight_decay = 0.001
+[[probe.train]]
+head = "mlp2"
+loss = "focal_sum"
+optimiser = "adamw"
+weight_decay = 0.01
+norm = "uncentred"
+learning_rate = 0.02
+epochs = 20
+schedule = "cosine_by_epoch"
+warm_up = "epochs:1 from 0.1"
+[[probe.train]]
+head = "linear"
+loss = "ce"
+backbone = "another"
+tag = "elsewhere"
+[[probe.train]]
+head = "linear"
+loss = "bce"
+learning_rate = 1e30
+epochs = 2
+[[probe.import]]
+file = "FILE"
+loss = "ce"
+"#;
+
+#[test]
+fn candidates_imports_and_divergence_reach_the_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path();
+    features(out);
+    let mut head = crate::weights::Weights::default();
+    head.insert("weight", &[4, 6], (0..24).map(|i| if i % 7 == 0 { 1.0 } else { 0.0 }).collect());
+    head.insert("bias", &[4], vec![0.5; 4]);
+    let file = out.join("net.safetensors");
+    std::fs::write(&file, crate::weights::to_safetensors(&[("fc".to_string(), &head)]).unwrap()).unwrap();
+    let config = out.join("choices.toml");
+    std::fs::write(&config, CHOICES.replace("FILE", &file.display().to_string())).unwrap();
+    let args = StageArgs { config: Some(config), out: Some(out.to_path_buf()), quiet: true, ..StageArgs::default() };
+    let run = || super::run(&Stage::new(args.clone()).unwrap()).unwrap_err();
+    // Once when it is made, once when it is up to date.
+    for error in [run(), run()] {
+        assert_eq!(error.exit_code(), 65);
+        assert!(
+            error.to_string().starts_with("1 of 10 probes diverged: linear-bce-s0 (learning_rate 1e30)"),
+            "{error}"
+        );
+    }
+
+    let probes =
+        ProbeRows::from_cells(Reader::open(&out.join(PROBES_DIR), &PROBES).unwrap().read_all().unwrap()).unwrap();
+    let ids: Vec<&str> = probes.probe_id.iter().map(String::as_str).collect();
+    let want = [
+        "linear-ce-s0",
+        "linear-ce-s1",
+        "linear-ce-lbfgs-s0",
+        "linear-bce-s0",
+        "mlp2-focal_sum-adamw-s0",
+        "linear_bias-ce-s0-imported",
+        "shift_up-ce-s0",
+        "shift_up-ce-s1",
+    ];
+    assert_eq!(ids[..8], want);
+    assert_eq!(ids[8..], ["shift_up-ce-s0-lbfgs", "shift_up_bias-ce-s0-imported"]);
+    let row = |id: &str| ids.iter().position(|found| *found == id).unwrap();
+    assert_eq!(probes.learning_rate[row("linear-ce-s1")], 2.0);
+    let wild = row("linear-bce-s0");
+    assert_eq!((probes.status[wild].as_str(), probes.test_accuracy[wild]), ("diverged", None));
+    let solved = row("linear-ce-lbfgs-s0");
+    assert!(probes.gradient_norm[solved].unwrap() < 1e-8 && probes.weight_decay[solved] == 0.001);
+    for index in (0..ids.len()).filter(|index| *index != wild) {
+        assert!(probes.test_accuracy[index].unwrap() > 0.9, "{} {:?}", ids[index], probes.test_accuracy[index]);
+        // Four classes: the label is always among the first five.
+        assert_eq!(probes.test_top5[index], Some(1.0));
+        assert!((0.0..1.0).contains(&probes.calibration_error[index].unwrap()));
+        assert!(probes.common_norm[index].unwrap() >= 0.0);
+        assert_eq!(probes.common_logit[index], probes.mean_logit[index]);
+    }
+    // The imported head: channel i for class i, so its classes' mean weight is 1/4 in each of four channels.
+    let imported = row("linear_bias-ce-s0-imported");
+    assert!((probes.common_norm[imported].unwrap() - 0.5).abs() < 1e-6);
+    assert_eq!((probes.optimiser[imported].as_str(), probes.epochs[imported]), ("none", 0));
+
+    let bytes = std::fs::read(out.join(REFERENCE_FILE)).unwrap();
+    let theirs = crate::weights::from_safetensors(&bytes, "mlp2-focal_sum-adamw-s0", "file").unwrap();
+    assert_eq!(theirs.get("head.fc1.weight").unwrap().shape, [4, 8, 1, 1]);
+
+    let loaded = load(out, &cpu()).unwrap();
+    assert_eq!(loaded.len(), ids.len() - 1);
+    assert!(loaded.iter().all(|probe| probe.id == probe.spec.id() && probe.id != "linear-bce-s0"));
+    let adamw = &loaded.iter().find(|probe| probe.id == "mlp2-focal_sum-adamw-s0").unwrap().spec;
+    assert_eq!(adamw.schedule.warm_up.to_string(), "epochs:1 from 0.1");
+
+    let log = LogRows::from_cells(Reader::open(&out.join(LOG_DIR), &LOG).unwrap().read_all().unwrap()).unwrap();
+    let scores: Vec<(f64, bool)> = (0..log.value.len())
+        .filter(|&row| log.metric[row] == "candidate_accuracy" && log.probe_id[row] == "linear-ce-s1")
+        .map(|row| (log.learning_rate[row], log.value[row].is_nan()))
+        .collect();
+    assert_eq!(scores, [(0.0001, false), (2.0, false), (1e30, true)]);
+    let said =
+        PredictionRows::from_cells(Reader::open(&out.join(PREDICTIONS_DIR), &PREDICTIONS).unwrap().read_all().unwrap())
+            .unwrap();
+    assert!(said.probe_id.iter().all(|id| id != "linear-bce-s0"));
 }
 
 #[test]

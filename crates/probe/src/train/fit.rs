@@ -1,0 +1,100 @@
+//! All probes of a configuration: trained side by side, chosen by validation, then shifted.
+
+use std::collections::BTreeMap;
+
+use features::error::Result;
+use features::stage::Stage;
+use rayon::prelude::*;
+
+use super::gather::Data;
+use super::measure::validation_accuracy;
+use super::select::{Candidate, select};
+use crate::config::Config;
+use crate::optimiser::Method;
+use crate::spec::{Head, Kind, ProbeSpec};
+use crate::trained::{Context, Status, Trained};
+use crate::{Loss, exact, linear, mlp, shift};
+
+/// Probes of the entries, linear ones first, then imported ones, then the shifted copies of each linear CE probe.
+/// `imports` are the contents of the files to import from.
+pub fn fit(
+    stage: &Stage,
+    config: &Config,
+    imports: &[Vec<u8>],
+    data: &Data,
+    backbone: &str,
+    context: &Context,
+) -> Result<Vec<Trained>> {
+    let specs = config.specs(context.classes, Some(backbone))?;
+    let (linear, layered): (Vec<&Vec<ProbeSpec>>, Vec<&Vec<ProbeSpec>>) =
+        specs.iter().partition(|specs| specs.iter().any(|spec| spec.head.kind() == Kind::Linear));
+    let mut trained = Vec::new();
+    let mut rest = linears(stage, &linear, data, context)?.into_iter();
+    for specs in &linear {
+        trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
+    }
+    let all: Vec<ProbeSpec> = layered.iter().flat_map(|specs| specs.iter().cloned()).collect();
+    let epochs = all.iter().map(|spec| spec.epochs).sum::<usize>();
+    let progress = stage.progress("layered probes", epochs as u64, "epochs");
+    let mut rest = mlp::train(&all, &data.train, context, &|| progress.advance(1)).into_iter();
+    drop(progress);
+    for specs in &layered {
+        trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
+    }
+    for (import, bytes) in config.import.iter().zip(imports) {
+        trained.push(import.read(bytes, &data.train, context.classes)?);
+    }
+    let is_source = |probe: &&Trained| {
+        probe.spec.head == Head::Linear && probe.spec.loss == Loss::Ce && probe.status == Status::Trained
+    };
+    let sources: Vec<&Trained> = trained.iter().filter(is_source).collect();
+    let pairs: Vec<(&Trained, Head)> =
+        config.shift.iter().flat_map(|&head| sources.iter().map(move |&source| (source, head))).collect();
+    let shifted: Result<Vec<Trained>> = pairs
+        .par_iter()
+        .map(|&(source, head)| shift::shifted(source, head, config.shift_deviations, &data.train))
+        .collect();
+    trained.extend(shifted?);
+    Ok(trained)
+}
+
+/// The linear probes of these entries, one after the other; those that go together are trained as one matrix.
+fn linears(stage: &Stage, entries: &[&Vec<ProbeSpec>], data: &Data, context: &Context) -> Result<Vec<Trained>> {
+    let specs: Vec<&ProbeSpec> = entries.iter().flat_map(|specs| specs.iter()).collect();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let exact = spec.optimiser.method == Method::Lbfgs;
+        match groups.iter_mut().find(|group| !exact && linear::together(specs[group[0]], spec)) {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    let epochs: usize = groups.iter().map(|group| specs[group[0]].epochs).sum();
+    let progress = stage.progress("linear probes", epochs as u64, "epochs");
+    let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
+    for group in groups {
+        let members: Vec<ProbeSpec> = group.iter().map(|&index| specs[index].clone()).collect();
+        let (train, validation) = (&data.train, &data.validation);
+        let trained = if members[0].optimiser.method == Method::Lbfgs {
+            let solved = exact::train(&members[0], train, validation, context)?;
+            progress.advance(members[0].epochs as u64);
+            vec![solved]
+        } else {
+            linear::train(&members, train, validation, context, || progress.advance(1))
+        };
+        found.extend(group.into_iter().zip(trained));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// What an entry keeps of its candidates.
+fn keep(probes: Vec<Trained>, data: &Data, context: &Context) -> Result<Vec<Trained>> {
+    let choice = probes.iter().any(|probe| probe.spec.learning_rate != probes[0].spec.learning_rate);
+    if !choice {
+        return Ok(probes);
+    }
+    let accuracies: Result<Vec<f64>> =
+        probes.par_iter().map(|probe| validation_accuracy(probe, data, &context.device)).collect();
+    let pairs = probes.into_iter().zip(accuracies?);
+    Ok(select(pairs.map(|(probe, accuracy)| Candidate { probe, accuracy }).collect()))
+}

@@ -1,0 +1,99 @@
+//! What a trained probe says about the validation and the test split.
+
+use features::error::Result;
+use features::tensor::{Device, from_vec, to_vec};
+use rayon::prelude::*;
+
+use super::gather::Data;
+use crate::data::Split;
+use crate::lower::{common_norm, lower};
+use crate::metrics::{calibration_error, top_k};
+use crate::spec::Kind;
+use crate::trained::{Status, Trained};
+
+/// Tiles evaluated at once.
+const BATCH: usize = 200;
+/// Bins of the calibration error.
+const BINS: usize = 15;
+
+/// The figures of one probe; none of one that diverged.
+pub struct Measured {
+    /// Logits on the test split `[n, classes]`, offset included.
+    pub logits: Vec<f32>,
+    /// Accuracy on the validation split.
+    pub validation_accuracy: f64,
+    /// Accuracy on the test split.
+    pub test_accuracy: f64,
+    /// Share of the test split whose label is among the five largest logits.
+    pub test_top5: f64,
+    /// Expected calibration error of the softmax on the test split.
+    pub calibration_error: f64,
+    /// Mean over test images and classes, offset included.
+    pub mean_logit: f64,
+    /// The same without the offset.
+    pub common_logit: f64,
+    /// Norm of the classes' mean weight.
+    pub common_norm: f64,
+    /// That norm over the mean norm.
+    pub common_norm_ratio: f64,
+}
+
+/// The figures of all probes, in their order.
+pub fn measure(trained: &[Trained], data: &Data, device: &Device) -> Result<Vec<Option<Measured>>> {
+    trained
+        .par_iter()
+        .map(|probe| (probe.status == Status::Trained).then(|| one(probe, data, device)).transpose())
+        .collect()
+}
+
+/// Accuracy on the validation split; not a number where the probe diverged.
+pub fn validation_accuracy(probe: &Trained, data: &Data, device: &Device) -> Result<f64> {
+    if probe.status == Status::Diverged {
+        return Ok(f64::NAN);
+    }
+    Ok(top_k(&logits(probe, &data.validation, device)?, &data.validation.labels, 1))
+}
+
+fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
+    let logits = logits(probe, &data.test, device)?;
+    let labels = &data.test.labels;
+    let classes = logits.len() / labels.len().max(1);
+    let mean_logit = logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64;
+    let rows = logits.chunks(classes.max(1));
+    let confidences: Vec<f64> = rows.clone().map(confidence).collect();
+    let hits: Vec<bool> = rows.zip(labels).map(|(row, &label)| crate::data::argmax(row) == label).collect();
+    let [common_norm, common_norm_ratio] = common_norm(probe.spec.head, &probe.weights)?;
+    Ok(Measured {
+        validation_accuracy: validation_accuracy(probe, data, device)?,
+        test_accuracy: top_k(&logits, labels, 1),
+        test_top5: top_k(&logits, labels, 5),
+        calibration_error: calibration_error(&confidences, &hits, BINS),
+        mean_logit,
+        common_logit: mean_logit - f64::from(probe.spec.offset.value(classes)),
+        common_norm,
+        common_norm_ratio,
+        logits,
+    })
+}
+
+/// Softmax of the largest of some logits.
+// METHOD: 1 / sum exp(z - z_max), summed in f64.
+pub fn confidence(logits: &[f32]) -> f64 {
+    let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    1.0 / logits.iter().map(|&z| f64::from(z - largest).exp()).sum::<f64>()
+}
+
+/// Logits by the lowered network: from pooled features where the head commutes with the pool, else from maps.
+fn logits(probe: &Trained, split: &Split, device: &Device) -> Result<Vec<f32>> {
+    let network = lower(probe.spec.head, probe.spec.offset, &probe.weights, device)?;
+    if matches!(probe.spec.head.kind(), Kind::Linear | Kind::Shift) {
+        let inputs = from_vec(split.pooled.clone(), [split.len(), split.channels, 1, 1], device);
+        return Ok(to_vec(network.forward(inputs)));
+    }
+    let mut logits = Vec::new();
+    for start in (0..split.len()).step_by(BATCH) {
+        let count = BATCH.min(split.len() - start);
+        logits.extend(to_vec(network.forward(split.map_batch(start, count, device))));
+    }
+    Ok(logits)
+}

@@ -1,0 +1,157 @@
+//! Trainings of probes, step by step, and the exact optimum of linear ones.
+
+use std::collections::BTreeMap;
+
+use features::tensor::cpu;
+use probe::data::{Split, argmax};
+use probe::optimiser::{Method, Optimiser};
+use probe::schedule::{Decay, Schedule, WarmUp};
+use probe::spec::{Head, Kind, Norm, Offset, ProbeSpec, Scaling};
+use probe::trained::{Context, Trained};
+use probe::{Loss, exact, linear, mlp};
+
+use crate::{expected, formula};
+
+#[derive(serde::Deserialize)]
+struct Trainings {
+    tolerance: f64,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    kind: String,
+    layers: usize,
+    loss: String,
+    optimiser: String,
+    learning_rate: f64,
+    schedule: String,
+    bias: bool,
+    norm: String,
+    offset: bool,
+    smoothing: f64,
+    weight_decay: f64,
+    seed: u64,
+    losses: Vec<f64>,
+    norms: BTreeMap<String, f64>,
+}
+
+const CHANNELS: usize = 12;
+const CLASSES: usize = 5;
+const TILES: usize = 160;
+
+impl Case {
+    fn spec(&self) -> ProbeSpec {
+        let name = if self.kind == "linear" { "linear".to_string() } else { format!("{}{}", self.kind, self.layers) };
+        let method = Method::from_name(&self.optimiser).expect("a known optimiser");
+        let momentum = if method == Method::Sgd { 0.9 } else { 0.0 };
+        let schedule = match self.schedule.rsplit_once(' ') {
+            Some((warm_up, decay)) => Schedule { warm_up: warm_up.parse().unwrap(), decay: decay.parse().unwrap() },
+            None => Schedule { warm_up: WarmUp::None, decay: self.schedule.parse().unwrap() },
+        };
+        ProbeSpec {
+            smoothing: self.smoothing,
+            offset: if self.offset { Offset::LogClasses } else { Offset::None },
+            bias: self.bias,
+            norm: Norm::from_name(&self.norm).expect("a known norm"),
+            scaling: Scaling::None,
+            optimiser: Optimiser { method, momentum, weight_decay: self.weight_decay },
+            learning_rate: self.learning_rate,
+            schedule,
+            epochs: self.losses.len(),
+            batch: 32,
+            hidden: 7,
+            seed: self.seed,
+            ..ProbeSpec::plain(Head::from_name(&name).unwrap(), Loss::from_name(&self.loss).unwrap())
+        }
+    }
+}
+
+fn maps() -> Split {
+    let maps: Vec<f32> = formula::unit("maps", TILES * CHANNELS * 4).map(|u| (0.5 + 0.5 * u) as f32).collect();
+    let pooled: Vec<f32> =
+        maps.chunks(4).map(|cells| (cells.iter().map(|&x| f64::from(x)).sum::<f64>() / 4.0) as f32).collect();
+    let labels = pooled.chunks(CHANNELS).map(|row| argmax(&row[..CLASSES])).collect();
+    Split { image_ids: (0..TILES as i64).collect(), labels, pooled, maps, channels: CHANNELS, size: [2, 2] }
+}
+
+#[test]
+fn short_trainings_follow_the_formulas_in_double_precision() {
+    let stored: Trainings = expected::read("probe_sgd");
+    let data = maps();
+    let context = Context { device: cpu(), seed: 3, classes: CLASSES };
+    for case in &stored.cases {
+        let spec = case.spec();
+        let train = |specs: &[ProbeSpec]| -> Trained {
+            let trained = match spec.head.kind() {
+                Kind::Linear => linear::train(specs, &data, &data, &context, || {}),
+                _ => mlp::train(specs, &data, &context, &|| {}),
+            };
+            trained.into_iter().next().expect("a probe")
+        };
+        let found = train(std::slice::from_ref(&spec));
+        let losses: Vec<f64> =
+            found.log.iter().filter(|entry| entry.metric.ends_with("loss")).map(|entry| entry.value).collect();
+        assert_eq!(losses.len(), case.losses.len());
+        let mut worst = 0f64;
+        for (got, want) in losses.iter().zip(&case.losses) {
+            worst = worst.max((got - want).abs() / want);
+        }
+        for (name, want) in &case.norms {
+            let values = &found.weights.get(name).unwrap().values;
+            let got = values.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>().sqrt();
+            worst = worst.max((got - want).abs() / want.max(0.1));
+        }
+        eprintln!("{} ({}): {worst:.1e} of {:.0e} allowed", spec.id(), case.schedule, stored.tolerance);
+        assert!(worst <= stored.tolerance, "{}: {losses:?}, not {:?}", spec.id(), case.losses);
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Digits {
+    rows: Vec<String>,
+    labels: String,
+    loss: f64,
+    coefficients: Vec<f64>,
+    intercepts: Vec<f64>,
+}
+
+#[test]
+fn the_exact_optimum_is_that_of_scikit_learn() {
+    let stored: Digits = expected::read("probe_digits");
+    let number = |symbol: char| symbol.to_digit(17).expect("a digit of base 17");
+    let pooled: Vec<f32> = stored.rows.iter().flat_map(|row| row.chars().map(|c| number(c) as f32 / 16.0)).collect();
+    let labels: Vec<usize> = stored.labels.chars().map(|c| number(c) as usize).collect();
+    let n = labels.len();
+    let image_ids = (0..n as i64).collect();
+    let split = Split { image_ids, labels, pooled, channels: 64, size: [1, 1], ..Split::default() };
+    // scikit-learn minimises C * (sum of losses) + |W|^2 / 2 with C = 1.
+    let optimiser = Optimiser { weight_decay: 1.0 / n as f64, ..Optimiser::plain(Method::Lbfgs) };
+    for (seed, scaling) in [(0, Scaling::Common), (1, Scaling::None)] {
+        let spec = ProbeSpec {
+            bias: true,
+            optimiser,
+            scaling,
+            schedule: Schedule { warm_up: WarmUp::None, decay: Decay::Constant },
+            epochs: 1000,
+            seed,
+            ..ProbeSpec::plain(Head::Linear, Loss::Ce)
+        };
+        let context = Context { device: cpu(), seed: 0, classes: 10 };
+        let found = exact::train(&spec, &split, &split, &context).unwrap();
+        let gap = |name: &str, shift: f64, want: &[f64]| {
+            let values = &found.weights.get(name).unwrap().values;
+            assert_eq!(values.len(), want.len());
+            values.iter().zip(want).map(|(&got, want)| (f64::from(got) - shift - want).abs()).fold(0.0, f64::max)
+        };
+        let biases = &found.weights.get("fc.bias").unwrap().values;
+        let mean = biases.iter().map(|&b| f64::from(b)).sum::<f64>() / biases.len() as f64;
+        let gaps = [
+            gap("fc.weight", 0.0, &stored.coefficients),
+            gap("fc.bias", mean, &stored.intercepts),
+            (found.train_loss - stored.loss).abs(),
+        ];
+        eprintln!("coefficients {:.1e}, intercepts {:.1e} of 1e-3, loss {:.1e} of 1e-6", gaps[0], gaps[1], gaps[2]);
+        assert!(gaps[0] < 1e-3 && gaps[1] < 1e-3 && gaps[2] < 1e-6, "{gaps:?} {}", found.gradient_norm);
+    }
+}
