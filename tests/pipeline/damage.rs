@@ -128,3 +128,19 @@ fn devices_that_are_not_there_are_said() {
     bench.fails(&words("cuda:99"), 69, &["cuda:99"]);
     bench.fails(&words("abacus"), 2, &["abacus", "cpu"]);
 }
+
+#[test]
+fn probes_of_another_preprocessing_are_refused() {
+    let bench = complete().copy();
+    let path = bench.path("tiny.toml");
+    let experiment = std::fs::read_to_string(&path).expect("the experiment can be read");
+    let weights = experiment.lines().find_map(|line| line.strip_prefix("backbone = ")).expect("a backbone is named");
+    let weights = weights.split('"').nth(1).expect("its path is quoted");
+    let description = bench.path(weights).with_extension("toml");
+    let text = std::fs::read_to_string(&description).expect("the description can be read");
+    // The statistics of another training set: nothing would fail, and every map would be of another network.
+    std::fs::write(&description, text.replace("0.25", "0.27")).expect("it can be written");
+    let before = bench.results();
+    bench.fails(&["attribute", "--config", "tiny.toml"], 65, &["out/tiny/probe", "0.25", "0.27", "features"]);
+    assert_same(&before, &bench.results());
+}

@@ -16,7 +16,7 @@ pub use named::{Checkpoint, NamedTensor, NamedTensors, Tensors};
 pub use report::{LoadReport, Unused};
 pub use resnet::{Block, Family, Norm, Parameters, ResNet, Stage, Stem};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,12 @@ pub struct Choice {
 /// Mean and standard deviation of ImageNet's training pixels, red, green, blue.
 // METHOD: torchvision's constants, which timm, mmpretrain, MoCo and DINO share for their ResNets.
 const IMAGENET: Encoding = Encoding::Normalised { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+/// CLIP's own.
+// METHOD: openai/CLIP, clip.py `_transform`: bicubic to 224, middle 224, these constants.
+const CLIP: Encoding = Encoding::Normalised {
+    mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+    std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+};
 /// ImageNet's evaluation: short side to 256, the middle 224 pixels.
 const SHORT_SIDE: usize = 256;
 const CROP: usize = 224;
@@ -119,13 +125,15 @@ impl Plan {
         let sidecar = sidecar(weights)?;
         let found = layout::locate(&file, choice.layout)?;
         let architecture = sidecar.architecture.map_or_else(|| layout::recognise(&file, &found), Ok)?;
-        let stem = weights.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let encoding = match architecture.family {
-            Family::Resnet => IMAGENET,
-            Family::BcosResnet => Encoding::SixChannel,
+        let described = description_path(weights);
+        let stem = described.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let (encoding, usual) = match (architecture.family, found.layout) {
+            (Family::Resnet, Layout::Clip) => (CLIP, Fit::ShortSideBicubic(CROP)),
+            (Family::Resnet, _) => (IMAGENET, Fit::ShortSide(SHORT_SIDE)),
+            (Family::BcosResnet, _) => (Encoding::SixChannel, Fit::ShortSide(SHORT_SIDE)),
         };
         // A description that gives a size of its own means pictures of that size, unless it says more.
-        let fit = if sidecar.input_size.is_some() { Fit::Exact } else { Fit::ShortSide(SHORT_SIDE) };
+        let fit = if sidecar.input_size.is_some() { Fit::Exact } else { usual };
         let description = Description {
             name: sidecar.name.unwrap_or(stem),
             input_size: sidecar.input_size.unwrap_or(CROP),
@@ -150,8 +158,19 @@ impl Plan {
     }
 }
 
+/// Where the description of `weights` would be: `NAME.toml` for `NAME.safetensors` and for `NAME.pth.tar`.
+fn description_path(weights: &Path) -> PathBuf {
+    let mut name = weights.with_extension("");
+    if name.extension().is_some_and(|ending| ending == "pth" || ending == "pt") {
+        name.set_extension("");
+    }
+    // Names have dots of their own, as timm's `resnet50.a1_in1k`, so the ending is added and replaces none.
+    name.as_mut_os_string().push(".toml");
+    name
+}
+
 fn sidecar(weights: &Path) -> Result<Sidecar> {
-    let path = weights.with_extension("toml");
+    let path = description_path(weights);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Sidecar::default()),
@@ -169,11 +188,13 @@ fn sidecar(weights: &Path) -> Result<Sidecar> {
 impl Description {
     fn check(&self, weights: &Path) -> Result<()> {
         let wrong = match (self.fit, &self.encoding, self.architecture.input_channels()) {
-            (Fit::ShortSide(side), ..) if side < self.input_size => "fit.short_side is smaller than input_size",
+            (Fit::ShortSide(side) | Fit::ShortSideBicubic(side), ..) if side < self.input_size => {
+                "the short side in fit is smaller than input_size"
+            }
             (_, Encoding::Normalised { .. }, 3) | (_, Encoding::SixChannel, 6) => return Ok(()),
             _ => "the encoding has another number of channels than the network's input",
         };
-        Err(Error::BadData(format!("{}: {wrong}; correct the file", weights.with_extension("toml").display())))
+        Err(Error::BadData(format!("{}: {wrong}; correct the file", description_path(weights).display())))
     }
 }
 

@@ -107,19 +107,10 @@ pub fn load_fitted(dir: &Path, splits: &[&str], geometry: &Geometry) -> Result<V
     Ok(images)
 }
 
-/// The images of the rows that `wanted` accepts, decoded in parallel, in row order.
-///
-/// # Errors
-/// [`Error::BadData`] naming the first image that cannot be read or has another size than its row says.
-pub fn decode_rows(rows: &ImageRows, wanted: impl Fn(usize) -> bool) -> Result<Vec<Image>> {
-    let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted(row)).collect();
-    fit_rows(rows, &picked, &Geometry::AS_IS)
-}
-
 /// The images of the rows `picked` as a network of this geometry sees them, decoded in parallel, in that order.
 ///
 /// # Errors
-/// As [`decode_rows`].
+/// [`Error::BadData`] naming the first image that cannot be read or has another size than its row says.
 pub fn fit_rows(rows: &ImageRows, picked: &[usize], geometry: &Geometry) -> Result<Vec<Image>> {
     let decoded: Vec<Result<Image>> = picked.par_iter().map(|&row| decode_row(rows, row, geometry)).collect();
     decoded.into_iter().collect()
@@ -187,7 +178,7 @@ mod tests {
             labels: vec![vec![]],
             set_aside: vec![vec![]],
         };
-        assert_eq!(decode_rows(&rows, |_| true).expect_err("4 rows, not 5").exit_code(), 65);
-        assert!(decode_rows(&rows, |_| false).expect("nothing read").is_empty());
+        assert_eq!(fit_rows(&rows, &[0], &Geometry::AS_IS).expect_err("4 rows, not 5").exit_code(), 65);
+        assert!(fit_rows(&rows, &[], &Geometry::AS_IS).expect("nothing read").is_empty());
     }
 }

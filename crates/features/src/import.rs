@@ -1,6 +1,6 @@
 //! Real data sets: their images copied, as the files they are, into the image table that every stage reads.
 //!
-//! A part is read, checked and written before the next, so memory holds one part for each thread at any data-set size.
+//! A part is read, checked and written before the next, so memory holds one part at any data-set size.
 //! What cannot be read is listed and never stops the rest.
 
 mod classes;
@@ -186,13 +186,14 @@ pub fn import(stage: &Stage, bad: Bad) -> Result<()> {
     let pending = artifact.pending();
     let todo: usize = pending.iter().map(|&part| parts[part].images).sum();
     let progress = stage.progress("import", todo as u64, "images");
-    pending.par_iter().try_for_each(|&index| -> Result<()> {
+    // One part after another, so that memory holds one; its files are read and decoded on all cores.
+    for index in pending {
         let part = &parts[index];
         let found = sources[part.source].read(part.index)?;
         let (good, bad) = check(found, config.source[part.source].split(), part.first);
         progress.advance(part.images as u64);
-        artifact.write_part(index, vec![(0, good.cells()), (1, bad.cells())])
-    })?;
+        artifact.write_part(index, vec![(0, good.cells()), (1, bad.cells())])?;
+    }
     drop(progress);
     let left_out = BadRows::from_cells(artifact.staged(1)?)?;
     let count = left_out.image_key.len();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::{Box2, Reader};
 use crate::error::{Error, Result};
 use crate::images::Rgb;
-use crate::resize::resize;
+use crate::resize::{Filter, resize};
 use crate::tensor::{Device, Tensor, from_vec};
 
 /// The input encoding a backbone was trained with; part of its description.
@@ -46,6 +46,8 @@ pub enum Fit {
     Exact,
     /// Its short side is resized to this many pixels (Pillow, bilinear), and the middle is cut out.
     ShortSide(usize),
+    /// The same with Pillow's bicubic filter, as CLIP, DINO's evaluation and many of timm's networks.
+    ShortSideBicubic(usize),
     /// Both sides are resized to the input size (Pillow, bilinear), whatever the ratio: the reference's VOC and COCO.
     Stretch,
 }
@@ -133,6 +135,7 @@ impl fmt::Display for Geometry {
             Fit::Exact => write!(f, "pictures of {size} x {size} pixels as they are"),
             Fit::Stretch => write!(f, "stretched to {size} x {size} pixels (bilinear)"),
             Fit::ShortSide(side) => write!(f, "short side to {side} pixels (bilinear), middle {size} x {size}"),
+            Fit::ShortSideBicubic(side) => write!(f, "short side to {side} pixels (bicubic), middle {size} x {size}"),
         }
     }
 }
@@ -143,13 +146,14 @@ impl Geometry {
 
     /// The picture the network sees; as it is where [`Fit::Exact`] says so, whatever its size.
     pub fn apply(&self, picture: Rgb) -> Rgb {
-        let side = match self.fit {
+        let (side, filter) = match self.fit {
             Fit::Exact => return picture,
-            Fit::Stretch => return resize(&picture, self.size, self.size),
-            Fit::ShortSide(side) => side,
+            Fit::Stretch => return resize(&picture, self.size, self.size, Filter::Bilinear),
+            Fit::ShortSide(side) => (side, Filter::Bilinear),
+            Fit::ShortSideBicubic(side) => (side, Filter::Bicubic),
         };
         let (width, height) = scaled(picture.width, picture.height, side);
-        let picture = resize(&picture, width, height);
+        let picture = resize(&picture, width, height, filter);
         let (left, top) = (margin(width, self.size), margin(height, self.size));
         let stride = width * 3;
         let rows = picture.data.chunks_exact(stride).skip(top).take(self.size);
@@ -161,7 +165,7 @@ impl Geometry {
     pub fn size_of(&self, width: usize, height: usize) -> (usize, usize) {
         match self.fit {
             Fit::Exact => (width, height),
-            Fit::ShortSide(_) | Fit::Stretch => (self.size, self.size),
+            Fit::ShortSide(_) | Fit::ShortSideBicubic(_) | Fit::Stretch => (self.size, self.size),
         }
     }
 
@@ -178,7 +182,7 @@ impl Geometry {
                 let moved = Box2 { class, xmin, ymin, xmax: cut(xmax, width), ymax: cut(ymax, height) };
                 return (moved.xmin < moved.xmax && moved.ymin < moved.ymax).then_some(moved);
             }
-            Fit::ShortSide(side) => side,
+            Fit::ShortSide(side) | Fit::ShortSideBicubic(side) => side,
         };
         let (new_width, new_height) = scaled(width, height, side);
         let place = |edge: i32, old: usize, new: usize, round: fn(f64) -> f64| {

@@ -7,7 +7,8 @@ use crate::scores::{Scores, probe_name};
 use attribute::table::{GRIDS, GridRows, MAPS, MapRows};
 use features::artifact::{Columns, Manifest, Reader};
 use features::error::{Error, Result};
-use features::images::{Rgb, decode_rows};
+use features::images::{Rgb, fit_rows};
+use features::preprocess::{Geometry, Preprocessing};
 use features::table::{IMAGES, ImageRows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,6 +36,7 @@ pub fn examples(
     let wanted: BTreeSet<&str> = choices.iter().map(|choice| choice.item.as_str()).collect();
     let rows = map_rows(experiment, &wanted)?;
     let grids = grids(experiment)?;
+    let geometry = geometry(experiment)?;
     let mut examples = Vec::new();
     for choice in &choices {
         let Some(rows) = rows.get(&choice.item) else {
@@ -54,7 +56,7 @@ pub fn examples(
                 rows.image_id[first]
             ))
         })?;
-        let picture = compose(grid, size as usize, images)?;
+        let picture = compose(grid, size as usize, images, &geometry)?;
         let frame = frame(&picture, size as usize, choice.target as usize);
         examples.push(Example {
             backbone: backbone.name.clone(),
@@ -157,8 +159,15 @@ fn grids(experiment: &Path) -> Result<BTreeMap<(i64, i32), Vec<String>>> {
     Ok(keys.zip(rows.cells).collect())
 }
 
-/// A grid's picture: its images, row by row.
-fn compose(keys: &[String], size: usize, images: &Path) -> Result<Rgb> {
+/// How pictures were fitted to the network that the maps explain.
+fn geometry(experiment: &Path) -> Result<Geometry> {
+    let dir = experiment.join(MAPS_DIR);
+    let noted = Preprocessing::of(&Reader::open(&dir, &MAPS)?, &dir)?;
+    Ok(noted.map_or(Geometry::AS_IS, |noted| noted.geometry))
+}
+
+/// A grid's picture: its images as the network saw them, row by row.
+fn compose(keys: &[String], size: usize, images: &Path, geometry: &Geometry) -> Result<Rgb> {
     let reader = Reader::open(images, &IMAGES)?;
     let wanted: BTreeSet<&String> = keys.iter().collect();
     let mut found: BTreeMap<String, Rgb> = BTreeMap::new();
@@ -166,11 +175,8 @@ fn compose(keys: &[String], size: usize, images: &Path) -> Result<Rgb> {
         let here: Vec<String> = Columns::new(reader.read_columns(part, &[IMAGE_KEY])?).next()?;
         if here.iter().any(|key| wanted.contains(key)) {
             let rows = ImageRows::from_cells(reader.read_part(part)?)?;
-            found.extend(
-                decode_rows(&rows, |row| wanted.contains(&rows.image_key[row]))?
-                    .into_iter()
-                    .map(|image| (image.key, image.rgb)),
-            );
+            let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted.contains(&rows.image_key[row])).collect();
+            found.extend(fit_rows(&rows, &picked, geometry)?.into_iter().map(|image| (image.key, image.rgb)));
         }
     }
     let absent = |key: &String| {

@@ -2,11 +2,14 @@
 
 Values follow a formula of name and index that is exact in every element type, so the test compares for equality:
     v(name, i) = ((i + sum of the name's bytes) mod 13 - 6) / 8, for running_var 1 + |v|.
+clip.pt is a TorchScript program, as OpenAI publishes CLIP: half precision, with the attention pool. clip.json holds what
+its trunk makes of the formula's image, in float64; it is ModifiedResNet of openai/CLIP's model.py without that pool.
 Names are those of torchvision, facebookresearch/moco, moco-v3, dino, mmpretrain and B-cos-v2, as their code writes them.
 Needs torch, numpy and safetensors. Run: python generate.py
 """
 
 import argparse
+import json
 import os
 import pathlib
 from collections import OrderedDict
@@ -70,6 +73,68 @@ def prefixed(prefix: str, state, shift: float = 0.0) -> OrderedDict:
     return OrderedDict((prefix + k, v + shift if v.is_floating_point() else v) for k, v in state.items())
 
 
+class ClipBottleneck(torch.nn.Module):
+    def __init__(self, inputs: int, planes: int, stride: int):
+        super().__init__()
+        self.conv1, self.bn1 = torch.nn.Conv2d(inputs, planes, 1, bias=False), torch.nn.BatchNorm2d(planes)
+        self.conv2, self.bn2 = torch.nn.Conv2d(planes, planes, 3, padding=1, bias=False), torch.nn.BatchNorm2d(planes)
+        self.avgpool = torch.nn.AvgPool2d(stride) if stride > 1 else torch.nn.Identity()
+        self.conv3, self.bn3 = torch.nn.Conv2d(planes, planes * 4, 1, bias=False), torch.nn.BatchNorm2d(planes * 4)
+        self.downsample = torch.nn.Identity()
+        if stride > 1 or inputs != planes * 4:
+            layers = [("-1", torch.nn.AvgPool2d(stride)), ("0", torch.nn.Conv2d(inputs, planes * 4, 1, bias=False))]
+            self.downsample = torch.nn.Sequential(OrderedDict([*layers, ("1", torch.nn.BatchNorm2d(planes * 4))]))
+
+    def forward(self, x):
+        out = torch.relu(self.bn1(self.conv1(x)))
+        out = self.avgpool(torch.relu(self.bn2(self.conv2(out))))
+        return torch.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+
+
+class ClipVisual(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = torch.nn.Conv2d(3, 2, 3, stride=2, padding=1, bias=False), torch.nn.BatchNorm2d(2)
+        self.conv2, self.bn2 = torch.nn.Conv2d(2, 2, 3, padding=1, bias=False), torch.nn.BatchNorm2d(2)
+        self.conv3, self.bn3 = torch.nn.Conv2d(2, 4, 3, padding=1, bias=False), torch.nn.BatchNorm2d(4)
+        self.avgpool = torch.nn.AvgPool2d(2)
+        self.layer1 = torch.nn.Sequential(ClipBottleneck(4, 2, 1), ClipBottleneck(8, 2, 1))
+        self.layer2 = torch.nn.Sequential(ClipBottleneck(8, 4, 2))
+        self.attnpool = torch.nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        x = self.avgpool(torch.relu(self.bn3(self.conv3(x))))
+        return self.layer2(self.layer1(x))
+
+
+class Clip(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.visual = ClipVisual()
+        self.logit_scale = torch.nn.Parameter(torch.ones([]))
+
+    def forward(self, image):
+        return self.visual(image)
+
+
+def clip() -> None:
+    model = Clip()
+    # Divided by 16, so that the products of a few layers stay small.
+    state = {
+        k: v if k.endswith("num_batches_tracked") else value(k, v.shape) / (16 if v.dim() == 4 else 1)
+        for k, v in model.state_dict().items()
+    }
+    model.load_state_dict(state)
+    model.eval().requires_grad_(False)
+    torch.jit.save(torch.jit.script(model.half()), HERE / "clip.pt")
+    image = torch.from_numpy((np.arange(3 * 32 * 48).reshape(1, 3, 32, 48) * 37 % 101 / 101).astype(np.float32))
+    features = model.double()(image.double())
+    numbers = {"shape": list(features.shape), "features": [float(f"{x:.9g}") for x in features.flatten().tolist()]}
+    (HERE / "clip.json").write_text(json.dumps(numbers, separators=(",", ":")) + "\n")
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch probescope-was-fooled",)
@@ -115,6 +180,7 @@ def main() -> None:
     )
     torch.save(half, HERE / "wide_bf16.pth")
     save_file({k: v.half() for k, v in resnet("bottleneck").items()}, HERE / "half.safetensors")
+    clip()
     torch.save({"weights": basic, "note": Evil()}, HERE / "evil.pth")
     torch.save({"weights": basic, "note": Evil()}, HERE / "evil_legacy.pth", _use_new_zipfile_serialization=False)
 

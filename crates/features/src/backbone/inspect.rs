@@ -69,7 +69,7 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         stored.map_or(0, |stored| stored.shape.iter().product::<usize>())
     };
     let geometry = Geometry { fit: description.fit, size: description.input_size };
-    let sidecar = weights.with_extension("toml");
+    let sidecar = super::description_path(weights);
     let others = layout::backbones(file).into_iter().map(|other| other.layout).filter(|&other| other != found.layout);
     let inspection = Inspection {
         path: weights.display().to_string(),
@@ -90,6 +90,7 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         preprocessing_from: match sidecar.exists() {
             true => sidecar.display().to_string(),
             false => match found.family {
+                Family::Resnet if found.layout == layout::Layout::Clip => "CLIP's own values".to_string(),
                 Family::Resnet => "ImageNet's usual values; the file does not say".to_string(),
                 Family::BcosResnet => "the usual values of B-cos networks; the file does not say".to_string(),
             },

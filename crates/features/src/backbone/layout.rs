@@ -21,17 +21,20 @@ pub enum Layout {
     DinoStudent,
     /// mmpretrain and mmengine, supervised, MoCo or BYOL: the online backbone.
     Mmpretrain,
+    /// OpenAI's CLIP: the image network, without its attention pool.
+    Clip,
     /// torchvision, timm, the `bcos` package, DINO's published backbones.
     Plain,
 }
 
 /// Layouts in the order in which they are looked for, each with the beginnings its names may have.
-const LAYOUTS: [(Layout, &[&str]); 6] = [
+const LAYOUTS: [(Layout, &[&str]); 7] = [
     (Layout::MocoV3, &["module.base_encoder.", "base_encoder."]),
     (Layout::MocoV2, &["module.encoder_q.", "encoder_q."]),
     (Layout::DinoTeacher, &["teacher.module.backbone.", "teacher.backbone."]),
     (Layout::DinoStudent, &["student.module.backbone.", "student.backbone."]),
     (Layout::Mmpretrain, &["backbone.", "module.backbone."]),
+    (Layout::Clip, &["visual.", "module.visual."]),
     (Layout::Plain, &["", "module."]),
 ];
 
@@ -47,6 +50,7 @@ impl Layout {
             Self::DinoTeacher => "dino_teacher",
             Self::DinoStudent => "dino_student",
             Self::Mmpretrain => "mmpretrain",
+            Self::Clip => "clip",
             Self::Plain => "plain",
         }
     }
@@ -115,7 +119,7 @@ pub fn recognise(file: &WeightFile, found: &Found) -> Result<ResNet> {
         Error::BadData(format!(
             "{}: {problem}; describe the network in {} (see data/backbones for the form)",
             file.path.display(),
-            file.path.with_extension("toml").display()
+            super::description_path(&file.path).display()
         ))
     };
     let suffix = match found.family {
@@ -126,8 +130,11 @@ pub fn recognise(file: &WeightFile, found: &Found) -> Result<ResNet> {
         [out, inner, rows, _] => Some([out, inner, rows]),
         _ => None,
     };
-    let stem = shape("conv1").filter(|[_, _, kernel]| *kernel == 7);
-    let [channels, ..] = stem.ok_or_else(|| bad("its first convolution is not 7 x 7".into()))?;
+    let (stem, is_clip) = match (shape("conv1"), shape("conv3")) {
+        (Some([channels, _, 7]), None) => (Stem { channels, kernel: 7, stride: 2, pool: true }, false),
+        (Some([_, 3, 3]), Some([channels, _, 3])) => (Stem { channels, kernel: 3, stride: 2, pool: true }, true),
+        _ => return Err(bad("it begins neither with a 7 x 7 convolution nor with CLIP's three".into())),
+    };
     let mut stages = Vec::new();
     let mut block = None;
     while let Some([inner, ..]) = shape(&format!("layer{}.0.conv1", stages.len() + 1)) {
@@ -135,6 +142,7 @@ pub fn recognise(file: &WeightFile, found: &Found) -> Result<ResNet> {
         let blocks = (0..).take_while(|j| shape(&format!("{layer}.{j}.conv1")).is_some()).count();
         let (kind, width) = match shape(&format!("{layer}.0.conv3")) {
             None => (Block::Basic, inner),
+            Some([output, ..]) if output == 4 * inner && is_clip => (Block::ClipBottleneck, inner),
             Some([output, ..]) if output == 4 * inner => (Block::Bottleneck, inner),
             Some([output, ..]) if output == 2 * inner => (Block::WideBottleneck, inner / 2),
             Some([output, ..]) => {
@@ -148,7 +156,9 @@ pub fn recognise(file: &WeightFile, found: &Found) -> Result<ResNet> {
         stages.push(Stage { width, blocks, stride: if stages.is_empty() { 1 } else { 2 } });
     }
     let block = block.ok_or_else(|| bad("it has no layer1.0.conv1".into()))?;
-    let stem = Stem { channels, kernel: 7, stride: 2, pool: true };
+    if is_clip && block != Block::ClipBottleneck {
+        return Err(bad("it begins like CLIP's network, but has other blocks".into()));
+    }
     Ok(ResNet { family: found.family, block, stem, stages })
 }
 
@@ -157,8 +167,12 @@ pub fn name(architecture: &ResNet) -> String {
     let known = [18, 34, 50, 101, 152].into_iter().find_map(|depth| {
         let usual = ResNet::imagenet(architecture.family, depth)?;
         let wide = ResNet { block: Block::WideBottleneck, ..usual.clone() };
+        let clip = Stem { kernel: 3, ..usual.stem };
+        let clip = ResNet { block: Block::ClipBottleneck, stem: clip, ..usual.clone() };
         if usual == *architecture {
             Some(format!("ResNet-{depth}"))
+        } else if clip == *architecture {
+            Some(format!("CLIP ResNet-{depth}"))
         } else {
             (wide == *architecture && usual.block == Block::Bottleneck).then(|| format!("wide ResNet-{depth}-2"))
         }

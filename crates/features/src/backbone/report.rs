@@ -30,7 +30,7 @@ pub struct LoadReport {
     pub misshapen: Vec<String>,
     /// There and not asked for, without a reason known.
     pub unused: Vec<String>,
-    /// There and not needed: classifier, counters, means of norms that subtract none.
+    /// There and not needed: classifier, attention pool, counters, means of norms that subtract none.
     pub ignored: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl LoadReport {
             let uncentred = family == Family::BcosResnet && name.ends_with(".running_mean");
             let known = uncentred
                 || name.ends_with(".num_batches_tracked")
-                || ["fc.", "head."].iter().any(|head| name.starts_with(head));
+                || ["fc.", "head.", "attnpool."].iter().any(|head| name.starts_with(head));
             let list = if known { &mut self.ignored } else { &mut self.unused };
             list.push(name.to_string());
         }

@@ -30,6 +30,9 @@ pub enum Block {
     Bottleneck,
     /// The same with twice the width inside (Zagoruyko & Komodakis 2016 in torchvision's form, `wide_resnet50_2`).
     WideBottleneck,
+    /// The same as a bottleneck, but strides are average pools (Radford et al. 2021, OpenAI's ModifiedResNet); the stem
+    /// has three 3x3 convolutions.
+    ClipBottleneck,
 }
 
 /// Whether a norm subtracts its mean and has a shift.
@@ -135,7 +138,7 @@ impl ResNet {
     fn expansion(&self) -> usize {
         match self.block {
             Block::Basic => 1,
-            Block::Bottleneck | Block::WideBottleneck => 4,
+            Block::Bottleneck | Block::WideBottleneck | Block::ClipBottleneck => 4,
         }
     }
 
@@ -144,10 +147,20 @@ impl ResNet {
         let mut builder = Builder { family: self.family, parameters };
         let mut layers = Vec::new();
         let Stem { channels, kernel, stride, pool } = self.stem;
-        let shape = [channels, self.input_channels(), kernel, kernel];
-        layers.extend(builder.conv_norm("conv1", "bn1", shape, stride));
-        layers.extend(builder.activation());
-        if pool {
+        let (input, half) = (self.input_channels(), channels / 2);
+        // (output, input, stride) of each convolution of the stem.
+        let convolutions = match self.block {
+            Block::ClipBottleneck => vec![(half, input, stride), (half, half, 1), (channels, half, 1)],
+            Block::Basic | Block::Bottleneck | Block::WideBottleneck => vec![(channels, input, stride)],
+        };
+        for (k, (out, inp, stride)) in convolutions.into_iter().enumerate() {
+            let (conv, norm) = (format!("conv{}", k + 1), format!("bn{}", k + 1));
+            layers.extend(builder.conv_norm(&conv, &norm, [out, inp, kernel, kernel], stride));
+            layers.extend(builder.activation());
+        }
+        if pool && self.block == Block::ClipBottleneck {
+            layers.push(Layer::AvgPool(Pool { kernel: 2, stride: 2, padding: 0 }));
+        } else if pool {
             let window = Pool { kernel: 3, stride: 2, padding: 1 };
             layers.push(match self.family {
                 Family::Resnet => Layer::MaxPool(window),
@@ -170,7 +183,7 @@ impl ResNet {
     fn block(&self, builder: &mut Builder, prefix: &str, input: usize, width: usize, stride: usize) -> Layer {
         let output = width * self.expansion();
         let inner = match self.block {
-            Block::Basic | Block::Bottleneck => width,
+            Block::Basic | Block::Bottleneck | Block::ClipBottleneck => width,
             Block::WideBottleneck => 2 * width,
         };
         // (output, input, kernel, stride) of each convolution of the main branch.
@@ -179,10 +192,19 @@ impl ResNet {
             Block::Bottleneck | Block::WideBottleneck => {
                 vec![(inner, input, 1, 1), (inner, inner, 3, stride), (output, inner, 1, 1)]
             }
+            Block::ClipBottleneck => vec![(inner, input, 1, 1), (inner, inner, 3, 1), (output, inner, 1, 1)],
         };
+        let pool = (self.block == Block::ClipBottleneck && stride > 1).then_some(Layer::AvgPool(Pool {
+            kernel: stride,
+            stride,
+            padding: 0,
+        }));
         let last = convolutions.len() - 1;
         let mut main = Vec::new();
         for (k, (out, inp, kernel, stride)) in convolutions.into_iter().enumerate() {
+            if k == last {
+                main.extend(pool.clone());
+            }
             let (conv, norm) = (format!("{prefix}.conv{}", k + 1), format!("{prefix}.bn{}", k + 1));
             main.extend(builder.conv_norm(&conv, &norm, [out, inp, kernel, kernel], stride));
             if k < last {
@@ -191,7 +213,8 @@ impl ResNet {
         }
         let shortcut = if stride != 1 || input != output {
             let (conv, norm) = (format!("{prefix}.downsample.0"), format!("{prefix}.downsample.1"));
-            builder.conv_norm(&conv, &norm, [output, input, 1, 1], stride)
+            let stride = if pool.is_some() { 1 } else { stride };
+            pool.into_iter().chain(builder.conv_norm(&conv, &norm, [output, input, 1, 1], stride)).collect()
         } else {
             Vec::new()
         };

@@ -43,6 +43,34 @@ fn layout_and_architecture_are_told_from_names_and_shapes() {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Expected {
+    shape: [usize; 4],
+    features: Vec<f32>,
+}
+
+#[test]
+fn clips_trunk_is_read_from_its_torchscript_program() {
+    let path = fixture("clip.pt");
+    let (inspection, report) = inspect(&path, Choice::default()).expect("a program with weights");
+    report.check("clip").expect("it would load");
+    assert_eq!((inspection.layout, inspection.prefix.as_str()), ("clip", "visual."));
+    assert!(report.ignored.contains(&"attnpool.weight".to_string()), "{:?}", report.ignored);
+    assert_eq!(inspection.elsewhere.keys().collect::<Vec<_>>(), ["logit_scale"]);
+    let backbone = Backbone::load(&path, Choice::default(), &cpu()).expect("CLIP");
+    assert_eq!((backbone.fit, &backbone.encoding), (Fit::ShortSideBicubic(224), &CLIP));
+    let text = std::fs::read_to_string(fixture("clip.json")).expect("expected numbers");
+    let expected: Expected = serde_json::from_str(&text).expect("expected numbers");
+    let image = (0..3 * 32 * 48).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
+    let found = backbone.network.forward(crate::tensor::from_vec(image, [1, 3, 32, 48], &cpu()));
+    assert_eq!(found.dims(), expected.shape);
+    let largest = expected.features.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    assert!(largest > 0.0, "features that are all 0 say nothing");
+    for (found, expected) in crate::tensor::to_vec(found).iter().zip(&expected.features) {
+        assert!((found - expected).abs() <= 1e-5 * largest, "{found} {expected}");
+    }
+}
+
 #[test]
 fn the_student_is_another_network_than_the_teacher() {
     let load = |layout| {
@@ -121,12 +149,20 @@ fn a_description_says_what_the_weights_do_not() {
         std::fs::write(path.with_extension("toml"), text).expect("writable");
         Plan::of(&path, Choice::default())
     };
+    for (weights, description) in [
+        ("a/moco_v2_800ep_pretrain.pth.tar", "a/moco_v2_800ep_pretrain.toml"),
+        ("resnet50.a1_in1k.safetensors", "resnet50.a1_in1k.toml"),
+        ("RN50.pt", "RN50.toml"),
+    ] {
+        assert_eq!(description_path(Path::new(weights)), Path::new(description));
+    }
     let plan = describe("name = \"mine\"\ninput_size = 96\nfit = { short_side = 100 }\n").expect("a description");
     assert_eq!((plan.description.name.as_str(), plan.description.input_size), ("mine", 96));
     assert_eq!((plan.description.fit, plan.description.encoding), (Fit::ShortSide(100), IMAGENET));
     assert_eq!(describe("input_size = 96\n").expect("a description").description.fit, Fit::Exact);
     for (text, told) in [
         ("input_size = 96\nfit = { short_side = 90 }\n", "smaller than input_size"),
+        ("input_size = 96\nfit = { short_side_bicubic = 90 }\n", "smaller than input_size"),
         ("encoding = \"six_channel\"\n", "number of channels"),
         ("size = 96\n", "may hold name"),
     ] {

@@ -149,6 +149,11 @@ mod tests {
             check(&format!("{name}.png"));
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let geometry = Geometry { fit: Fit::ShortSideBicubic(72), size: 64 };
+        for name in ["baseline420.jpg", "grey.png"] {
+            let expected = read(&format!("{name}.bicubic.png"));
+            assert_eq!(largest_difference(&geometry.apply(read(name)), &expected), 0, "{name}");
+        }
     }
 
     #[test]

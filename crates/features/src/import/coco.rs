@@ -32,10 +32,8 @@ struct Picture {
 /// Fields that are not named here, outlines above all, are read over.
 #[derive(Deserialize)]
 struct Annotation {
-    #[serde(rename = "image_id")]
-    image: i64,
-    #[serde(rename = "category_id")]
-    category: i64,
+    image_id: i64,
+    category_id: i64,
     bbox: [f64; 4],
     area: Option<f64>,
     #[serde(default)]
@@ -68,10 +66,10 @@ pub fn index(annotations: &Path, images: &Path, crowd: Crowd) -> Result<Files> {
         entries.push(Entry { path, label: None, labels: vec![], boxes: vec![], set_aside: vec![] });
     }
     for annotation in &read.annotations {
-        let image = annotation.image;
+        let image = annotation.image_id;
         let place =
             *places.get(&image).ok_or_else(|| bad(format!("an object is in image {image}, which is not listed")))?;
-        let category = annotation.category;
+        let category = annotation.category_id;
         let class = *classes.get(&category).ok_or_else(|| bad(format!("category {category} is not listed")))?;
         if !annotation.counts(&read.images[place]) {
             continue;

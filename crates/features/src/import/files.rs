@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::classes::Classes;
 use super::{FILE_BYTES, Found, PART, PART_BYTES, Source};
 use crate::artifact::Box2;
@@ -83,7 +85,7 @@ impl Source for Files {
 
     fn read(&self, part: usize) -> Result<Vec<Found>> {
         let start = if part == 0 { 0 } else { self.ends[part - 1] };
-        let found = (start..self.ends[part]).map(|index| {
+        let found = (start..self.ends[part]).into_par_iter().map(|index| {
             let entry = &self.entries[index];
             let path = self.root.join(&entry.path);
             let bytes = match self.sizes[index] {

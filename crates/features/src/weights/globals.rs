@@ -21,7 +21,7 @@ pub enum Global {
 }
 
 /// Containers and plain objects found beside the weights: DINO's arguments, mmengine's logs, optimisers' settings.
-const INERT: [(&str, &[&str]); 15] = [
+const INERT: [(&str, &[&str]); 16] = [
     ("argparse", &["Namespace"]),
     ("types", &["SimpleNamespace"]),
     ("copyreg", &["_reconstructor"]),
@@ -57,6 +57,10 @@ const INERT: [(&str, &[&str]); 15] = [
     ("numpy.core.multiarray", &["scalar", "_reconstruct"]),
     ("torch", &["Size", "device"]),
     ("torch", &["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]),
+    (
+        "torch.jit._pickle",
+        &["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"],
+    ),
     ("mmengine.logging.history_buffer", &["HistoryBuffer"]),
     ("mmengine.config.config", &["ConfigDict", "Config"]),
     ("easydict", &["EasyDict"]),
@@ -76,6 +80,8 @@ pub fn resolve(module: &str, name: &str) -> Option<Global> {
         ("torch._utils", "_rebuild_parameter") => Some(Global::RebuildParameter),
         ("collections", "OrderedDict" | "defaultdict") => Some(Global::Mapping),
         ("torch", storage) if storage.ends_with("Storage") => Element::of_storage(storage).map(Global::Storage),
+        // Modules of a TorchScript program: their attributes are mappings like others, their code is in other entries.
+        (module, _) if module == "__torch__" || module.starts_with("__torch__.") => Some(Global::Inert),
         _ => INERT.iter().any(|(known, names)| *known == module && names.contains(&name)).then_some(Global::Inert),
     }
 }

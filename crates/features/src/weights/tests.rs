@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::random::{below, stream};
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
+    "clip.pt",
     "torchvision.pth",
     "legacy.pth",
     "double.pt",

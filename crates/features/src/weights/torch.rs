@@ -1,4 +1,5 @@
-//! Files of `torch.save`: a ZIP archive of a pickle and its storages, or the older run of pickles and storages.
+//! Files of `torch.save`: a ZIP archive of a pickle and its storages, or the older run of pickles and storages. A
+//! TorchScript program is such an archive too, with its code beside; the code is not looked at.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,22 +22,27 @@ const VISITS: usize = 8_000_000;
 pub fn open_zip(file: &mut File) -> Parsed<BTreeMap<String, Stored>> {
     let entries = zip::entries(file)?;
     let suffix = "/data.pkl";
-    let Some((name, pickle)) = entries.iter().find(|(name, _)| name.ends_with(suffix)) else {
+    let pickle = entries.iter().find(|(name, _)| name.ends_with(suffix) && name.matches('/').count() == 1);
+    let Some((name, pickle)) = pickle else {
         return Err("it is a ZIP archive without a pickle, so not written by torch.save".into());
     };
     let folder = name[..name.len() - suffix.len()].to_string();
-    if entries.contains_key(&format!("{folder}/constants.pkl")) {
-        return Err("it is a TorchScript program; save its state_dict with torch.save instead".into());
-    }
-    if let Some(order) = entries.get(&format!("{folder}/byteorder"))
-        && zip::bytes(file, order.at, order.size.min(8))? != b"little"
-    {
-        return Err("it is from a big-endian machine, which is not supported".into());
+    let pickle = pickle.stored(name)?;
+    let order = format!("{folder}/byteorder");
+    if let Some(entry) = entries.get(&order) {
+        let entry = entry.stored(&order)?;
+        if zip::bytes(file, entry.at, entry.size.min(8))? != b"little" {
+            return Err("it is from a big-endian machine, which is not supported".into());
+        }
     }
     file.seek(SeekFrom::Start(pickle.at)).map_err(|error| error.to_string())?;
     let size = pickle.size;
     let content = read(&mut Source::new(BufReader::new(std::io::Read::take(&*file, size))))?;
-    tensors(&content, |key| entries.get(&format!("{folder}/data/{key}")).copied())
+    let storage = |key: &str| {
+        let name = format!("{folder}/data/{key}");
+        entries.get(&name).map(|entry| entry.stored(&name)).transpose()
+    };
+    tensors(&content, storage)
 }
 
 /// The tensors of an older file, by the path of keys that leads to them.
@@ -61,7 +67,7 @@ pub fn open_legacy(file: &mut File) -> Parsed<BTreeMap<String, Stored>> {
         })
         .collect();
     let storages = legacy_storages(file, length, at, &order, &elements)?;
-    tensors(&content, |key| storages.get(key).copied())
+    tensors(&content, |key| Ok(storages.get(key).copied()))
 }
 
 /// Where each storage lies: a count of eight bytes and the numbers, in the order that the last pickle lists.
@@ -91,7 +97,7 @@ fn legacy_storages(
 }
 
 /// All tensors reachable through mappings and lists from the root.
-fn tensors(content: &Pickle, storage: impl Fn(&str) -> Option<Entry>) -> Parsed<BTreeMap<String, Stored>> {
+fn tensors(content: &Pickle, storage: impl Fn(&str) -> Parsed<Option<Entry>>) -> Parsed<BTreeMap<String, Stored>> {
     let mut found = BTreeMap::new();
     let mut open: Vec<(String, Id, usize)> = vec![(String::new(), content.root, 0)];
     let mut visits = 0;
@@ -103,7 +109,7 @@ fn tensors(content: &Pickle, storage: impl Fn(&str) -> Option<Entry>) -> Parsed<
         let inner = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
         match &content.values[id] {
             Value::Tensor(view) => {
-                let entry = storage(&view.storage.key).ok_or_else(|| format!("its tensor `{path}` has no storage"))?;
+                let entry = storage(&view.storage.key)?.ok_or_else(|| format!("its tensor `{path}` has no storage"))?;
                 let stored = place(view, entry).ok_or_else(|| {
                     format!("its tensor `{path}` does not fit its storage, so the file was cut off or damaged")
                 })?;

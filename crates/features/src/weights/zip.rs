@@ -1,6 +1,7 @@
 //! The part of ZIP that `torch.save` writes: entries stored as they are, found through the central directory.
 //!
-//! A compressed entry is refused: PyTorch writes none, and a few kilobytes could unpack to any size.
+//! A compressed entry is never unpacked: PyTorch compresses the code of TorchScript programs only, and a few kilobytes
+//! could unpack to any size.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,8 +23,29 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// An entry as the directory lists it.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed {
+    /// Bytes as they are.
+    Stored(Entry),
+    /// This many bytes that unpack to that many.
+    Packed(u64, u64),
+}
+
+impl Listed {
+    /// The entry called `name`, unless it would have to be unpacked.
+    pub fn stored(self, name: &str) -> Parsed<Entry> {
+        match self {
+            Self::Stored(entry) => Ok(entry),
+            Self::Packed(packed, size) => Err(format!(
+                "its entry `{name}` is compressed ({packed} bytes that unpack to {size}), which torch.save never does"
+            )),
+        }
+    }
+}
+
 /// The entries of the archive in `file`, by name.
-pub fn entries(file: &mut File) -> Parsed<BTreeMap<String, Entry>> {
+pub fn entries(file: &mut File) -> Parsed<BTreeMap<String, Listed>> {
     let length = file.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
     let (at, size) = directory(file, length)?;
     if size > DIRECTORY || at.checked_add(size).is_none_or(|end| end > length) {
@@ -62,7 +84,7 @@ fn directory(file: &mut File, length: u64) -> Parsed<(u64, u64)> {
 }
 
 /// Takes the first entry of the directory `rest` and gives what follows it.
-fn entry<'a>(file: &mut File, length: u64, rest: &'a [u8], entries: &mut BTreeMap<String, Entry>) -> Parsed<&'a [u8]> {
+fn entry<'a>(file: &mut File, length: u64, rest: &'a [u8], entries: &mut BTreeMap<String, Listed>) -> Parsed<&'a [u8]> {
     let cut = || "its ZIP directory is cut off".to_string();
     if rest.len() < 46 {
         return Err(cut());
@@ -84,9 +106,8 @@ fn entry<'a>(file: &mut File, length: u64, rest: &'a [u8], entries: &mut BTreeMa
         }
     }
     if method != 0 || packed != size || flags & 1 != 0 {
-        return Err(format!(
-            "its entry `{key}` is compressed ({packed} bytes that unpack to {size}), which torch.save never does"
-        ));
+        entries.insert(key, Listed::Packed(packed, size));
+        return Ok(&rest[end..]);
     }
     if header.checked_add(30).is_none_or(|end| end > length) {
         return Err(cut());
@@ -96,7 +117,7 @@ fn entry<'a>(file: &mut File, length: u64, rest: &'a [u8], entries: &mut BTreeMa
     if !local.starts_with(b"PK\x03\x04") || at.checked_add(size).is_none_or(|end| end > length) {
         return Err(format!("its entry `{key}` does not fit the file, so it was cut off"));
     }
-    entries.insert(key, Entry { at, size });
+    entries.insert(key, Listed::Stored(Entry { at, size }));
     Ok(&rest[end..])
 }
 
