@@ -25,7 +25,8 @@ fn main() {
     let stored: Vec<f32> = full.iter().map(|value| f32::from_bits(value.to_bits() & 0xffff_0000)).collect();
     let subject = Subject::Grid { size: 3, cell: 4 };
     for (what, values) in [("stored", &stored), ("unrounded", &full)] {
-        for names in [&["grid_pointing_game"][..], &["entropy"], &["gini"], &["grid_pointing_game", "entropy", "gini"]] {
+        for names in [&["grid_pointing_game"][..], &["entropy"], &["gini"], &["grid_pointing_game", "entropy", "gini"]]
+        {
             let metrics: Vec<Metric> = names.iter().map(|name| name.parse().expect("a metric")).collect();
             let since = Instant::now();
             for _ in 0..ROUNDS {
