@@ -1,8 +1,11 @@
 //! Test accuracy of probes, and whether two probes predict the same, from per-image predictions.
 
 use crate::bootstrap::{self, Estimate, Sample};
+use crate::roles::Metric;
+use crate::significance::{self, Significance};
 use crate::summary::Resampling;
 use features::random::stream;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// One prediction, as read.
@@ -40,16 +43,49 @@ pub struct Agreement {
     pub n: usize,
 }
 
+/// Difference of accuracy of two probes of one experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Name of the experiment's directory.
+    pub experiment: String,
+    /// Probe that is subtracted.
+    pub baseline: String,
+    /// Probe that it is subtracted from.
+    pub treatment: String,
+    /// Mean over images and seeds.
+    pub estimate: Estimate,
+    /// Its test.
+    pub significance: Option<Significance>,
+}
+
+/// Differences of all `pairs` (baseline, treatment) in all experiments that have both.
+pub fn differences(predictions: &[Predictions], pairs: &[(&str, &str)], resampling: Resampling) -> Vec<Difference> {
+    let all: Vec<(&Predictions, (&str, &str))> =
+        predictions.iter().flat_map(|found| pairs.iter().map(move |pair| (found, *pair))).collect();
+    let of = |(found, (baseline, treatment)): (&Predictions, (&str, &str))| {
+        let (estimate, significance) = found.difference(baseline, treatment, resampling)?;
+        let [experiment, baseline, treatment] = [&found.experiment, baseline, treatment].map(str::to_string);
+        Some(Difference { experiment, baseline, treatment, estimate, significance })
+    };
+    all.into_par_iter().filter_map(of).collect()
+}
+
 impl Predictions {
     /// Accuracy of a probe; none if it predicted nothing.
     pub fn accuracy(&self, probe: &str, resampling: Resampling) -> Option<Estimate> {
         let samples = correct(self.probes.get(probe)?);
         let mut rng = stream(resampling.seed, &["accuracy", &self.experiment, probe]);
-        bootstrap::estimate(&samples, resampling.resamples, &mut rng)
+        let estimate = bootstrap::estimate(&samples, resampling.resamples, &mut rng)?;
+        Some(estimate.within(Metric::Accuracy.bounds()))
     }
 
-    /// Accuracy of `treatment` minus accuracy of `baseline`, paired over images and seeds.
-    pub fn difference(&self, baseline: &str, treatment: &str, resampling: Resampling) -> Option<Estimate> {
+    /// Accuracy of `treatment` minus accuracy of `baseline`, paired over images and seeds, and its test.
+    pub fn difference(
+        &self,
+        baseline: &str,
+        treatment: &str,
+        resampling: Resampling,
+    ) -> Option<(Estimate, Option<Significance>)> {
         let pairs = self.pairs(baseline, treatment)?;
         let samples: Vec<Sample> = pairs
             .iter()
@@ -60,7 +96,8 @@ impl Predictions {
             })
             .collect();
         let mut rng = stream(resampling.seed, &["accuracy", &self.experiment, baseline, treatment]);
-        bootstrap::estimate(&samples, resampling.resamples, &mut rng)
+        let estimate = bootstrap::estimate(&samples, resampling.resamples, &mut rng)?;
+        Some((estimate, significance::paired(&samples, &mut rng)))
     }
 
     /// How far two probes agree, over images and seeds that both have.
@@ -114,7 +151,8 @@ mod tests {
         let found = predictions();
         let accuracy = found.accuracy("one", RESAMPLING).expect("predictions");
         assert!((accuracy.mean - 0.9).abs() < 1e-12 && accuracy.low < 0.9 && accuracy.high > 0.9);
-        let difference = found.difference("one", "other", RESAMPLING).expect("pairs");
+        let (difference, test) = found.difference("one", "other", RESAMPLING).expect("pairs");
+        assert!(test.expect("100 images").p_value < 0.1);
         assert!((difference.mean + 0.05).abs() < 1e-12 && difference.high < 0.0, "{difference:?}");
         assert_eq!(found.accuracy("absent", RESAMPLING), None);
     }

@@ -31,6 +31,8 @@ pub struct Row {
     pub points: Vec<Point>,
     /// Text on the right, e.g. the number; may be empty.
     pub note: String,
+    /// The best value that is possible in this row, drawn as a tick; none where there is no such bound.
+    pub ceiling: Option<f64>,
 }
 
 /// One panel.
@@ -62,6 +64,7 @@ pub struct Chart {
 }
 
 const WIDTH: f64 = 1040.0;
+const NARROW: f64 = 400.0;
 const GAP: f64 = 36.0;
 const LABELS: f64 = 150.0;
 const NOTES: f64 = 46.0;
@@ -87,24 +90,34 @@ impl Chart {
         self.panels.iter().all(|panel| panel.rows.iter().all(|row| row.points.is_empty()))
     }
 
-    /// Draws it.
+    /// Draws it for a desktop and for files: two panels side by side.
     pub fn draw(&self) -> Svg {
-        let across = self.panels.len().clamp(1, 2);
+        self.draw_at(WIDTH, self.panels.len().clamp(1, 2))
+    }
+
+    /// Draws it for a phone: panels below one another, so that text keeps its size.
+    pub fn draw_narrow(&self) -> Svg {
+        self.draw_at(NARROW, 1)
+    }
+
+    fn draw_at(&self, full: f64, across: usize) -> Svg {
         let row_height = match self.mark {
             Mark::Bar => 34.0,
             Mark::Dot => 22.0 + 11.0 * self.deepest_row().saturating_sub(1) as f64,
         };
-        let legend = if self.series.len() > 1 { 34.0 } else { 0.0 };
+        let spots = self.legend(full);
+        let legend = spots.last().map_or(0.0, |spot| spot.1 + 22.0);
         let heights: Vec<f64> = self
             .panels
             .chunks(across)
             .map(|line| HEAD + FOOT + row_height * line.iter().map(|panel| panel.rows.len()).max().unwrap_or(0) as f64)
             .collect();
-        let mut svg = Svg::new(WIDTH, legend + heights.iter().sum::<f64>(), &self.title);
-        if self.series.len() > 1 {
-            self.draw_legend(&mut svg);
+        let mut svg = Svg::new(full, legend + heights.iter().sum::<f64>(), &self.title);
+        for (series, ((x, y), name)) in spots.iter().zip(&self.series).enumerate() {
+            svg.mark((*x, *y), series);
+            svg.text((x + 12.0, y + 4.5), Anchor::Start, "", name);
         }
-        let width = (WIDTH - GAP * (across - 1) as f64) / across as f64;
+        let width = (full - GAP * (across - 1) as f64) / across as f64;
         let mut top = legend;
         for (line, height) in self.panels.chunks(across).zip(&heights) {
             for (column, panel) in line.iter().enumerate() {
@@ -120,23 +133,30 @@ impl Chart {
         self.panels.iter().flat_map(|panel| &panel.rows).map(|row| row.points.len()).max().unwrap_or(1)
     }
 
-    fn draw_legend(&self, svg: &mut Svg) {
-        let mut x = 8.0;
-        for (series, name) in self.series.iter().enumerate() {
-            svg.mark((x, 12.0), series);
-            svg.text((x + 12.0, 16.5), Anchor::Start, "", name);
-            x += 40.0 + 7.2 * name.chars().count() as f64;
-        }
+    /// Where the marks of the legend stand, wrapped at `full`; a single series has none.
+    fn legend(&self, full: f64) -> Vec<(f64, f64)> {
+        let (mut x, mut y) = (8.0, 12.0);
+        let of = |name: &String| {
+            let width = 40.0 + 7.2 * name.chars().count() as f64;
+            if x > 8.0 && x + width - 28.0 > full {
+                (x, y) = (8.0, y + 22.0);
+            }
+            let spot = (x, y);
+            x += width;
+            spot
+        };
+        if self.series.len() > 1 { self.series.iter().map(of).collect() } else { vec![] }
     }
 
     fn draw_panel(&self, svg: &mut Svg, panel: &Panel, (left, top): (f64, f64), (width, row_height): (f64, f64)) {
+        let most = if width < WIDTH / 2.0 - GAP { 5 } else { 7 };
         let notes = if panel.rows.iter().any(|row| !row.note.is_empty()) { NOTES } else { 12.0 };
         let (from, to) = (left + LABELS, left + width - notes);
         let (low, high) = self.range;
         let x = |value: f64| from + (value.clamp(low, high) - low) / (high - low) * (to - from);
         let (first, last) = (top + HEAD - 8.0, top + HEAD + row_height * panel.rows.len() as f64);
         svg.text((left, top + 18.0), Anchor::Start, "bold", &panel.title);
-        for tick in ticks(low, high, 7) {
+        for tick in ticks(low, high, most) {
             svg.line((x(tick), first), (x(tick), last), "rule");
             let digits = usize::from(high - low < 5.0);
             svg.text((x(tick), last + 18.0), Anchor::Middle, "soft number", &number(tick, digits));
@@ -154,6 +174,10 @@ impl Chart {
             }
             let middle = top + HEAD + row_height * (at as f64 + 0.5);
             svg.text((from - 12.0, middle + 4.5), Anchor::End, "", &row.label);
+            if let Some(ceiling) = row.ceiling {
+                let half = 0.34 * row_height;
+                svg.line((x(ceiling), middle - half), (x(ceiling), middle + half), "ceiling");
+            }
             for (place, point) in row.points.iter().enumerate() {
                 let y = middle + 11.0 * (place as f64 - (row.points.len() as f64 - 1.0) / 2.0);
                 self.draw_point(svg, point, y, &x);
@@ -190,7 +214,7 @@ mod tests {
         let estimate = Estimate { mean: 50.0, low: 40.0, high: 60.0, n: 3, items: 3, seeds: 1 };
         for (panels, mark) in [(0, Mark::Dot), (1, Mark::Bar), (2, Mark::Dot), (5, Mark::Dot)] {
             let points = vec![Point { series: 0, estimate }, Point { series: 1, estimate }];
-            let row = Row { label: "a<b".into(), points, note: "+1".into() };
+            let row = Row { label: "a<b".into(), points, note: "+1".into(), ceiling: Some(90.0) };
             let panel = Panel { title: "t".into(), rows: vec![row; 3], reference: Some((11.1, "chance".into())) };
             let chart = Chart {
                 title: "x".into(),
@@ -200,7 +224,9 @@ mod tests {
                 mark,
                 panels: vec![panel; panels],
             };
-            assert!(crate::svg::balanced(&chart.draw().inline()));
+            assert!(
+                crate::svg::balanced(&chart.draw().inline()) && crate::svg::balanced(&chart.draw_narrow().inline())
+            );
             assert_eq!(chart.is_empty(), panels == 0);
         }
     }

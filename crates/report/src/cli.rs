@@ -1,10 +1,12 @@
 //! The command line of `report`.
 
+use crate::compare;
 use crate::report::{self, Config};
 use clap::Parser;
 use features::error::Error;
 use features::stage::{Stage, StageArgs};
 use std::io::Write;
+use std::path::PathBuf;
 
 /// Turns the scores of experiments into one report: a page that opens offline, Markdown, CSV, LaTeX and figures.
 ///
@@ -14,16 +16,22 @@ use std::io::Write;
 #[command(
     version,
     after_help = "Examples:\n  report --config data/experiments/report.toml\n  report --out out/mine     all experiments beside out/mine \
-                  that have scores, no gallery\n\nSection [report] of the configuration: experiments, images, resamples, probes.\n\
+                  that have scores, no gallery\n  report --compare out/report out/other/report\n\nSection [report] of the configuration: experiments, images, resamples, probes.\n\
                   Exit codes: 0 done or up to date, 2 usage, 65 bad data, 66 input missing, 73 cannot write."
 )]
 pub struct Cli {
     #[command(flatten)]
     stage: StageArgs,
+    /// Compare two finished reports, each given by its directory, instead of making one: Markdown on standard output
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    compare: Vec<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    if let [a, b] = cli.compare.as_slice() {
+        return say(&compare::reports(a, b)?);
+    }
     let stage = Stage::new(cli.stage)?;
     let config: Config = stage.section("report")?;
     let written = report::write(&stage, &config)?;
@@ -32,10 +40,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         None => stage.done("report: up to date"),
     }
     if !stage.json {
-        let path = written.page.display();
-        writeln!(std::io::stdout(), "{path}").map_err(|error| Error::cannot_write("standard output", error))?;
+        say(&written.page.display().to_string())?;
     }
     Ok(())
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    let written = writeln!(std::io::stdout(), "{}", text.trim_end());
+    Ok(written.map_err(|error| Error::cannot_write("standard output", error))?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::bootstrap::Estimate;
 use crate::findings::Findings;
 use crate::scores::Key;
+use crate::significance::Significance;
 use crate::table::column;
 
 /// All files: name and content.
@@ -12,12 +13,14 @@ pub fn all(findings: &Findings) -> Vec<(&'static str, String)> {
         ("differences", differences(findings)),
         ("signs", signs(findings)),
         ("accuracy", accuracy(findings)),
+        ("variance", variance(findings)),
+        ("matched", matched(findings)),
     ]
 }
 
 fn means(findings: &Findings) -> String {
     let mut lines = vec![header(&column::KEY, &[column::CHANCE, column::SKIPPED])];
-    for found in &findings.summaries.means {
+    for found in findings.summaries.means.iter().chain(&findings.summaries.controls) {
         let tail = [optional(found.chance), found.skipped.to_string()];
         lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
     }
@@ -25,9 +28,9 @@ fn means(findings: &Findings) -> String {
 }
 
 fn differences(findings: &Findings) -> String {
-    let mut lines = vec![header(&column::KEY, &[column::BASELINE, column::SKIPPED])];
+    let mut lines = vec![header(&column::KEY, &[&[column::BASELINE, column::SKIPPED][..], &column::TESTED].concat())];
     for found in &findings.summaries.differences {
-        let tail = [found.baseline.clone(), found.skipped.to_string()];
+        let tail = [found.baseline.clone(), found.skipped.to_string()].into_iter().chain(tested(found.significance));
         lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
     }
     lines.concat()
@@ -43,12 +46,13 @@ fn signs(findings: &Findings) -> String {
         column::COMPARISON,
         column::EXPECTED,
     ];
-    let mut lines = vec![header(&head, &[column::VERDICT])];
+    let last = [&[column::VERDICT][..], &column::TESTED, &[column::ADJUSTED, column::REPORTED]].concat();
+    let mut lines = vec![header(&head, &last)];
     for sign in &findings.signs {
         let first = [sign.number.to_string(), sign.statement.to_string()];
         if sign.evidence.is_empty() {
-            let rest = ["", "", "", sign.note, "", "", "", "", "", "", "", "not_tested"].map(String::from);
-            lines.push(line(first.clone().into_iter().chain(rest)));
+            let rest = ["", "", "", sign.note, "", "", "", "", "", "", "", "not_tested", "", "", "", sign.reported];
+            lines.push(line(first.clone().into_iter().chain(rest.map(String::from))));
         }
         for found in &sign.evidence {
             let words = [
@@ -58,7 +62,10 @@ fn signs(findings: &Findings) -> String {
                 found.comparison.clone(),
                 found.expected.words(),
             ];
-            let tail = [found.verdict.name().to_string()];
+            let tail = [found.verdict.name().to_string()]
+                .into_iter()
+                .chain(tested(found.significance))
+                .chain([optional(found.adjusted), sign.reported.to_string()]);
             lines
                 .push(line(first.clone().into_iter().chain(words).chain(numbers(found.estimate.as_ref())).chain(tail)));
         }
@@ -72,6 +79,45 @@ fn accuracy(findings: &Findings) -> String {
         lines.push(line(
             [found.experiment.clone(), found.probe.clone()].into_iter().chain(numbers(Some(&found.estimate))),
         ));
+    }
+    lines.concat()
+}
+
+/// Shares of variance, long: a row a factor.
+fn variance(findings: &Findings) -> String {
+    let head = [column::METRIC, column::METHOD, column::BASELINE, column::PROBE, column::FACTOR];
+    let mut lines = vec![header(&head, &[])];
+    for found in &findings.decompositions {
+        for (factor, share) in found.shares() {
+            let words = [
+                found.metric.name().into(),
+                found.method.clone(),
+                found.baseline.clone(),
+                found.treatment.clone(),
+                factor.into(),
+            ];
+            lines.push(line(words.into_iter().chain(numbers(Some(&share)))));
+        }
+    }
+    lines.concat()
+}
+
+/// Accuracy and localisation of the same comparisons, long: a row a metric.
+fn matched(findings: &Findings) -> String {
+    let head = [column::BACKBONE, column::METHOD, column::BASELINE, column::PROBE, column::METRIC];
+    let mut lines = vec![header(&head, &[column::MATCHED])];
+    for found in &findings.matched {
+        for (metric, estimate) in [("accuracy", found.accuracy), ("grid_pointing_game", found.localisation)] {
+            let words = [
+                found.backbone.clone(),
+                found.method.clone(),
+                found.baseline.clone(),
+                found.treatment.clone(),
+                metric.into(),
+            ];
+            let tail = [found.is_matched().to_string()];
+            lines.push(line(words.into_iter().chain(numbers(Some(&estimate))).chain(tail)));
+        }
     }
     lines.concat()
 }
@@ -100,6 +146,11 @@ fn numbers(estimate: Option<&Estimate>) -> [String; 6] {
         ],
         None => [String::new(), String::new(), String::new(), "0".into(), "0".into(), "0".into()],
     }
+}
+
+/// Effect size and p-value.
+fn tested(found: Option<Significance>) -> [String; 2] {
+    [optional(found.and_then(|found| found.effect_size)), optional(found.map(|found| found.p_value))]
 }
 
 fn optional(value: Option<f64>) -> String {

@@ -126,7 +126,7 @@ fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Raw {
             }
         }
     }
-    Raw { key, higher_is_better: metric != Metric::Entropy, cells: found }
+    Raw { key, higher_is_better: metric.higher_is_better(), cells: found }
 }
 
 fn predictions(experiment: &str) -> Predictions {

@@ -6,6 +6,7 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
 use crate::svg::Svg;
+use evaluate::controls::Control;
 
 /// A figure with what a reader should know of it.
 #[derive(Debug, Clone)]
@@ -16,9 +17,14 @@ pub struct Figure {
     pub title: &'static str,
     /// What to see, and how to read it.
     pub caption: String,
+    /// What is drawn.
+    pub chart: Chart,
     /// The drawing.
     pub svg: Svg,
 }
+
+/// Probes of one backbone in the chart of accuracies; the table has all.
+const MOST_PROBES: usize = 14;
 
 /// All figures that have data.
 pub fn all(findings: &Findings) -> Vec<Figure> {
@@ -30,7 +36,8 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "Where maps point, by method and probe",
             format!(
                 "Share of positive relevance in the right cell of a grid of images. Same backbone, same grids: only the probe on top \
-                 differs. Dashed: a map that knows nothing. {intervals}"
+                 differs. Dashed: a map that knows nothing. Upright tick: the most that the method's smoothing allows, a map that \
+                 covers the cell exactly. {intervals}"
             ),
             localisation(findings),
         ),
@@ -54,14 +61,15 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
         (
             "accuracy",
             "Accuracy of the probes",
-            "Test accuracy of each probe. The axis does not begin at 0. Lines are 95 % bootstrap intervals over images and \
-             probe seeds."
-                .to_string(),
+            format!(
+                "Test accuracy of each probe, of at most {MOST_PROBES} a backbone; the table has all. The axis does not begin at \
+                 0. Lines are 95 % bootstrap intervals over images and probe seeds."
+            ),
             accuracy(findings),
         ),
     ];
     let drawn = candidates.into_iter().filter(|(.., chart)| !chart.is_empty());
-    drawn.map(|(name, title, caption, chart)| Figure { name, title, caption, svg: chart.draw() }).collect()
+    drawn.map(|(name, title, caption, chart)| Figure { name, title, caption, svg: chart.draw(), chart }).collect()
 }
 
 fn localisation(findings: &Findings) -> Chart {
@@ -75,7 +83,9 @@ fn localisation(findings: &Findings) -> Chart {
                 Some(Point { series, estimate: scaled(&estimate, 100.0) })
             };
             let points = probes.iter().enumerate().filter_map(point).collect();
-            Row { label: labels::method(method), points, note: String::new() }
+            let ceiling =
+                findings.summaries.control(backbone, metric, Control::Oracle, method).map(|best| 100.0 * best);
+            Row { label: labels::method(method), points, note: String::new(), ceiling }
         };
         (backbone.methods.iter().map(row).collect(), chance)
     });
@@ -102,7 +112,7 @@ fn differences(findings: &Findings) -> Chart {
                 |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
             let points = [point(0, grid), point(1, scene)].into_iter().flatten().collect();
             let note = grid.map(|e| labels::signed(100.0 * e.mean, 1)).unwrap_or_default();
-            Row { label: labels::method(method), points, note }
+            Row { label: labels::method(method), points, note, ceiling: None }
         };
         (backbone.methods.iter().map(row).collect(), Some((0.0, String::new())))
     });
@@ -132,7 +142,12 @@ fn shift(findings: &Findings) -> Chart {
             let estimate =
                 scaled(&findings.summaries.mean(backbone, metric, backbone.main_method(), probe)?.estimate?, 100.0);
             let note = labels::number(estimate.mean, 1);
-            Some(Row { label: label.to_string(), points: vec![Point { series: *series, estimate }], note })
+            Some(Row {
+                label: label.to_string(),
+                points: vec![Point { series: *series, estimate }],
+                note,
+                ceiling: None,
+            })
         };
         let shifted = [&roles.shift_up, &roles.shift_down]
             .map(|p| findings.summaries.mean(backbone, metric, backbone.main_method(), p));
@@ -160,9 +175,10 @@ fn accuracy(findings: &Findings) -> Chart {
                 label: labels::probe(probe),
                 points: vec![Point { series, estimate }],
                 note: labels::number(estimate.mean, 1),
+                ceiling: None,
             })
         };
-        let probes = findings.probes(backbone).into_iter().filter(|probe| !shifts.contains(&probe));
+        let probes = findings.probes(backbone).into_iter().filter(|probe| !shifts.contains(&probe)).take(MOST_PROBES);
         (probes.filter_map(|probe| row(&probe)).collect(), None)
     });
     let range = range(&panels, &[], 1.0);
@@ -212,6 +228,7 @@ mod tests {
         );
         for figure in figures {
             assert!(crate::svg::balanced(&figure.svg.inline()), "{}", figure.name);
+            assert!(crate::vega::specification(&figure).contains("vega-lite"), "{}", figure.name);
         }
     }
 

@@ -1,14 +1,17 @@
 //! Everything that a report says, as data: what the page, the Markdown, the CSV and the LaTeX files are written from.
 
-use crate::accuracy::Predictions;
+use crate::accuracy::{self, Predictions};
 use crate::bootstrap::Estimate;
+use crate::decomposition::{self, Decomposition};
 use crate::gallery::Example;
 use crate::labels;
+use crate::matched::{self, Matched};
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::Scores;
 use crate::signs::{self, Data, Sign};
 use crate::summary::{Resampling, Summaries};
 use crate::verdict::Verdict;
+use rayon::prelude::*;
 
 /// Accuracy of one probe on one backbone.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +84,10 @@ pub struct Findings {
     pub accuracies: Vec<Accuracy>,
     /// The paper's signs.
     pub signs: Vec<Sign>,
+    /// Loss against backbone.
+    pub decompositions: Vec<Decomposition>,
+    /// Accuracy next to localisation.
+    pub matched: Vec<Matched>,
     /// Training records.
     pub trainings: Vec<Training>,
     /// Fingerprints.
@@ -97,7 +104,9 @@ impl Findings {
         let backbones = Backbone::all(&inputs.scores);
         let summaries = Summaries::new(&inputs.scores, roles, resampling);
         let predictions = &inputs.predictions;
+        let accuracy_differences = accuracy::differences(predictions, &roles.comparisons(), resampling);
         let data = Data {
+            accuracy_differences: &accuracy_differences,
             scores: &inputs.scores,
             summaries: &summaries,
             predictions,
@@ -106,20 +115,19 @@ impl Findings {
             resampling,
         };
         let signs = signs::judge(&data);
-        let accuracies = predictions
-            .iter()
-            .flat_map(|found| {
-                let of = |probe: &String| {
-                    Some(Accuracy {
-                        experiment: found.experiment.clone(),
-                        probe: probe.clone(),
-                        estimate: found.accuracy(probe, resampling)?,
-                    })
-                };
-                found.probes.keys().filter_map(of).collect::<Vec<_>>()
+        let all: Vec<(&Predictions, &String)> =
+            predictions.iter().flat_map(|found| found.probes.keys().map(move |probe| (found, probe))).collect();
+        let of = |(found, probe): (&Predictions, &String)| {
+            Some(Accuracy {
+                experiment: found.experiment.clone(),
+                probe: probe.clone(),
+                estimate: found.accuracy(probe, resampling)?,
             })
-            .collect();
+        };
+        let accuracies = all.into_par_iter().filter_map(of).collect();
         Self {
+            decompositions: decomposition::all(&inputs.scores, &backbones, roles, resampling),
+            matched: matched::all(&summaries, &accuracy_differences, &backbones, roles),
             accuracies,
             signs,
             trainings: inputs.trainings.clone(),

@@ -50,6 +50,10 @@ pub fn metric(name: &str) -> &str {
         "energy_pointing_game" => "EPG",
         "entropy" => "Entropy",
         "gini" => "Gini",
+        "pointing_game" => "Pointing game",
+        "bounding_box_iou" => "Box IoU",
+        "class_agreement" => "Class agreement",
+        "seed_stability" => "Seed stability",
         "accuracy" => "Accuracy",
         other => other,
     }
@@ -78,18 +82,27 @@ pub fn probe(name: &str) -> String {
 /// Digits after the point and factor of a metric's written values, and its unit.
 pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
     match metric {
-        Metric::GridPointingGame | Metric::EnergyPointingGame | Metric::Accuracy => (100.0, 1, "%"),
+        Metric::GridPointingGame
+        | Metric::EnergyPointingGame
+        | Metric::PointingGame
+        | Metric::BoundingBoxIou
+        | Metric::Accuracy => (100.0, 1, "%"),
         Metric::Entropy => (1.0, 2, "bits"),
         Metric::Gini => (1.0, 3, ""),
+        Metric::ClassAgreement | Metric::SeedStability => (1.0, 2, ""),
     }
 }
 
 /// Unit of a difference of this metric.
 pub fn difference_unit(metric: Metric) -> &'static str {
     match metric {
-        Metric::GridPointingGame | Metric::EnergyPointingGame | Metric::Accuracy => "points",
+        Metric::GridPointingGame
+        | Metric::EnergyPointingGame
+        | Metric::PointingGame
+        | Metric::BoundingBoxIou
+        | Metric::Accuracy => "points",
         Metric::Entropy => "bits",
-        Metric::Gini => "",
+        Metric::Gini | Metric::ClassAgreement | Metric::SeedStability => "",
     }
 }
 
@@ -129,6 +142,20 @@ pub fn difference(estimate: &Estimate, metric: Metric) -> String {
         signed(estimate.low * factor, digits),
         signed(estimate.high * factor, digits)
     )
+}
+
+/// A p-value: two digits, or the bound below which they say nothing.
+pub fn p_value(value: f64) -> String {
+    match value {
+        v if v < 0.001 => "< 0.001".into(),
+        v if v < 0.0995 => format!("{v:.3}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// `Linear BCE − Linear CE` for two probe names.
+pub fn comparison(baseline: &str, treatment: &str) -> String {
+    format!("{} − {}", probe(treatment), probe(baseline))
 }
 
 /// `+13.4 points [+8.7, +17.6]`.

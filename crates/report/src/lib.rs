@@ -9,7 +9,9 @@ pub mod base64;
 pub mod bootstrap;
 pub mod chart;
 pub mod cli;
+pub mod compare;
 pub mod csv;
+pub mod decomposition;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -22,14 +24,18 @@ pub mod labels;
 pub mod latex;
 pub mod maps;
 pub mod markdown;
+pub mod matched;
 pub mod page;
 pub mod read;
 pub mod report;
 pub mod roles;
 pub mod scores;
+pub mod significance;
 pub mod signs;
+pub mod student;
 pub mod summary;
 pub mod svg;
 pub mod table;
 pub mod tables;
+pub mod vega;
 pub mod verdict;

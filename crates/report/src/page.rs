@@ -1,4 +1,5 @@
-//! The report as one HTML file that opens offline: style, figures and pictures are inside; it needs no script.
+//! The report as one HTML file that opens offline: style, figures, pictures and a small script are
+//! inside. Without the script everything is there but sorting and filtering of tables.
 
 use crate::figures::Figure;
 use crate::findings::Findings;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 const TEMPLATE: &str = include_str!("template.html");
 const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("sort.js");
 
 /// One effect in the headline.
 #[derive(Serialize)]
@@ -40,6 +42,7 @@ struct Count {
 /// One grid in the gallery: a row of maps a method.
 #[derive(Serialize)]
 struct Shown {
+    id: String,
     backbone: String,
     title: String,
     difference: String,
@@ -71,7 +74,7 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
     environment.add_template("report", TEMPLATE).map_err(failed)?;
     let figures: Vec<_> = figures
         .iter()
-        .map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline() })
+        .map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline(), narrow => f.chart.draw_narrow().inline() })
         .collect();
     let mut tables = tables::all(findings);
     let signs: Option<Formatted> = tables.iter().position(|table| table.name == "signs").map(|at| tables.remove(at));
@@ -84,6 +87,7 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
         .collect();
     let context = context! {
         style => format!("{}{STYLE}", svg::STYLE),
+        script => SCRIPT,
         headline => findings.headline(),
         effects => serde(effects(findings)),
         counts => serde(counts(findings)),
@@ -93,6 +97,7 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
         methods => serde(methods),
         figures, sources,
         resamples => findings.resampling.resamples,
+        permutations => crate::significance::PERMUTATIONS,
         seed => findings.resampling.seed,
         version => env!("CARGO_PKG_VERSION"),
     };
@@ -168,6 +173,7 @@ fn shown(findings: &Findings, example: &Example) -> Shown {
         _ => "Typical",
     };
     Shown {
+        id: identifier(&format!("{}-{}-{}", example.backbone, example.item, example.target + 1)),
         backbone: example.backbone.clone(),
         title: format!(
             "{place} ({:.0} % quantile) · {} · cell {}",
@@ -215,7 +221,7 @@ mod tests {
     #[test]
     fn the_page_stands_alone() {
         let page = page();
-        for outside in ["src=\"http", "href=\"http", "@import", "url(", "<script", "<link"] {
+        for outside in ["src=\"http", "href=\"http", "@import", "url(", "<script src", "fetch(", "<link"] {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("data:image/png;base64,") && page.contains("<svg class=\"figure\""));

@@ -1,20 +1,21 @@
 //! The stage: from the tables of experiments to one directory with the report in every form.
 
 use crate::findings::Findings;
-use crate::roles::Roles;
+use crate::roles::{Backbone, Roles};
 use crate::summary::Resampling;
-use crate::{csv, figures, latex, maps, markdown, page, read, table, tables};
+use crate::{csv, figures, latex, maps, markdown, page, read, table, tables, vega};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Run, Shard, TableSpec};
 use features::error::{Error, Result};
 use features::stage::Stage;
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same inputs would give another report.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 /// Name of the artifact in the report's directory.
-const NAME: &str = "report";
+pub const NAME: &str = "report";
 
 /// Section `[report]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,14 +63,15 @@ pub fn write(stage: &Stage, config: &Config) -> Result<Written> {
     let resampling = Resampling { resamples: config.resamples, seed: stage.seed };
     let mut findings = Findings::new(&inputs, &config.probes, resampling);
     if let Some(images) = &config.images {
-        for backbone in &findings.backbones {
+        let of = |backbone: &Backbone| {
             let experiment = experiments.iter().find(|directory| read::name(directory) == backbone.experiment);
-            if let Some(experiment) = experiment {
-                findings.gallery.extend(maps::examples(experiment, images, &inputs.scores, backbone, &config.probes)?);
-            }
-        }
+            let examples = |found: &PathBuf| maps::examples(found, images, &inputs.scores, backbone, &config.probes);
+            experiment.map_or(Ok(vec![]), examples)
+        };
+        let examples: Vec<_> = findings.backbones.par_iter().map(of).collect::<Result<_>>()?;
+        findings.gallery = examples.concat();
     }
-    let cells = table::cells(&findings.summaries.means, &findings.summaries.differences);
+    let cells = table::cells(&findings.summaries);
     artifact.write_part(0, vec![(0, cells)])?;
     for (name, bytes) in files(&findings)? {
         artifact.write_file(&name, &bytes)?;
@@ -93,6 +95,11 @@ pub fn files(findings: &Findings) -> Result<Vec<(String, Vec<u8>)>> {
     );
     files.extend(
         figures.iter().map(|figure| (format!("{NAME}.{}.svg", figure.name), figure.svg.standalone().into_bytes())),
+    );
+    files.extend(
+        figures
+            .iter()
+            .map(|figure| (format!("{NAME}.{}.vl.json", figure.name), vega::specification(figure).into_bytes())),
     );
     Ok(files)
 }
@@ -199,6 +206,7 @@ mod tests {
             "report.means.csv",
             "report.signs.tex",
             "report.shift.svg",
+            "report.shift.vl.json",
             "report.manifest.json",
             "report/part-00000-of-00001.parquet",
         ] {
@@ -207,6 +215,8 @@ mod tests {
         assert_eq!(write(&stage(out.join("report")), &config).expect("a report").headline, None);
 
         let again = write(&stage(out.join("again")), &config).expect("a report");
+        let compared = crate::compare::reports(&out.join("report"), &out.join("again")).expect("two reports");
+        assert!(compared.contains("same inputs") && compared.contains("0 differ"), "{compared}");
         assert!(page == std::fs::read_to_string(again.page).expect("a page"), "two runs differ");
     }
 

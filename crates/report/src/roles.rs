@@ -14,13 +14,30 @@ pub enum Metric {
     Entropy,
     /// Gini index of the positive relevance.
     Gini,
+    /// Whether the strongest pixel lies in the target's cell of a grid.
+    PointingGame,
+    /// Overlap of the box around strong pixels with the target's boxes in a scene.
+    BoundingBoxIou,
+    /// Correlation of a map with those of other targets.
+    ClassAgreement,
+    /// Correlation of a map with those of other seeds.
+    SeedStability,
     /// Share of correctly classified test images.
     Accuracy,
 }
 
 impl Metric {
     /// Metrics of the score table.
-    pub const SCORED: [Self; 4] = [Self::GridPointingGame, Self::EnergyPointingGame, Self::Entropy, Self::Gini];
+    pub const SCORED: [Self; 8] = [
+        Self::GridPointingGame,
+        Self::EnergyPointingGame,
+        Self::Entropy,
+        Self::Gini,
+        Self::PointingGame,
+        Self::BoundingBoxIou,
+        Self::ClassAgreement,
+        Self::SeedStability,
+    ];
 
     /// Name in tables.
     pub fn name(self) -> &'static str {
@@ -29,6 +46,10 @@ impl Metric {
             Self::EnergyPointingGame => "energy_pointing_game",
             Self::Entropy => "entropy",
             Self::Gini => "gini",
+            Self::PointingGame => "pointing_game",
+            Self::BoundingBoxIou => "bounding_box_iou",
+            Self::ClassAgreement => "class_agreement",
+            Self::SeedStability => "seed_stability",
             Self::Accuracy => "accuracy",
         }
     }
@@ -43,10 +64,24 @@ impl Metric {
         self.name().parse::<evaluate::metric::Metric>().map_or("", |metric| metric.variant())
     }
 
+    /// Whether more is better.
+    pub fn higher_is_better(self) -> bool {
+        !matches!(self, Self::Entropy | Self::ClassAgreement)
+    }
+
+    /// The least and the most that a score can be, where both are known.
+    pub fn bounds(self) -> Option<(f64, f64)> {
+        match self {
+            Self::Entropy => None,
+            Self::ClassAgreement | Self::SeedStability => Some((-1.0, 1.0)),
+            _ => Some((0.0, 1.0)),
+        }
+    }
+
     /// `grid` or `scene`: what the report shows this metric on.
     pub fn item_kind(self) -> &'static str {
         match self {
-            Self::EnergyPointingGame => "scene",
+            Self::EnergyPointingGame | Self::BoundingBoxIou => "scene",
             _ => "grid",
         }
     }

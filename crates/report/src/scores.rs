@@ -66,6 +66,8 @@ pub struct Scores {
     pub items: Vec<String>,
     /// The groups.
     pub groups: Vec<Group>,
+    /// Groups of made-up maps: floor and ceiling of each method.
+    pub controls: Vec<Group>,
 }
 
 /// Scores of one key as read; several of one key are merged.
@@ -105,7 +107,8 @@ impl Scores {
             let chances: Vec<f64> = group.cells.iter().filter_map(|cell| cell.chance).collect();
             group.chance = (!chances.is_empty()).then(|| chances.iter().sum::<f64>() / chances.len() as f64);
         }
-        Self { items, groups }
+        let (controls, groups) = groups.into_iter().partition(|group| group.key.probe == evaluate::controls::PROBE);
+        Self { items, groups, controls }
     }
 
     /// The group of exactly this key.
@@ -141,6 +144,18 @@ mod tests {
         ] {
             assert_eq!(probe_name(id), name);
         }
+    }
+
+    #[test]
+    fn controls_are_no_probes() {
+        let raw = |probe: &str, method: &str| {
+            let cell = Cell { item: 0, target: 0, seed: 0, value: Some(0.5), chance: None };
+            let key = Key { probe: probe.into(), ..crate::fake::key("a", method, "linear-ce") };
+            Raw { key, higher_is_better: true, cells: vec![("a".to_string(), cell)] }
+        };
+        let scores = Scores::new(vec![raw("control", "oracle:lrp"), raw("linear-ce", "lrp")]);
+        assert_eq!((scores.groups.len(), scores.controls.len()), (1, 1));
+        assert_eq!(scores.controls[0].key.method, "oracle:lrp");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use crate::bootstrap::{self, Estimate};
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::{Group, Key, Scores};
+use crate::significance::{self, Significance};
+use evaluate::controls::Control;
 use features::random::stream;
 use rayon::prelude::*;
 
@@ -30,6 +32,8 @@ pub struct Difference {
     pub baseline: String,
     /// Mean of treatment minus baseline over pairs; none if there is no pair.
     pub estimate: Option<Estimate>,
+    /// Effect size and p-value; none with fewer than two items.
+    pub significance: Option<Significance>,
     /// Pairs left out because one side is undefined.
     pub skipped: usize,
     /// Whether more is better.
@@ -52,12 +56,15 @@ pub struct Summaries {
     pub means: Vec<Summary>,
     /// One for each comparison and key that both probes have.
     pub differences: Vec<Difference>,
+    /// Means of made-up maps, in order of keys.
+    pub controls: Vec<Summary>,
 }
 
 impl Summaries {
     /// Summarises all groups and all comparisons of `roles`.
     pub fn new(scores: &Scores, roles: &Roles, resampling: Resampling) -> Self {
-        let means = scores.groups.par_iter().map(|group| summarise(group, resampling)).collect();
+        let [means, controls] = [&scores.groups, &scores.controls]
+            .map(|groups| groups.par_iter().map(|group| summarise(group, resampling)).collect());
         let differences = roles
             .comparisons()
             .into_par_iter()
@@ -67,12 +74,21 @@ impl Summaries {
             })
             .map(|(before, after)| difference(before, after, resampling))
             .collect();
-        Self { means, differences }
+        Self { means, differences, controls }
     }
 
     /// The mean that the report shows for a backbone, metric, method and probe.
     pub fn mean(&self, backbone: &Backbone, metric: Metric, method: &str, probe: &str) -> Option<&Summary> {
         self.means.iter().find(|found| shown(&found.key, backbone, metric, method) && found.key.probe == probe)
+    }
+
+    /// Mean of a made-up map, treated as maps of `method` are; none where it was not scored.
+    pub fn control(&self, backbone: &Backbone, metric: Metric, control: Control, method: &str) -> Option<f64> {
+        let name = format!("{}:{method}", control.name());
+        let is_it = |found: &&Summary| {
+            found.key.experiment == backbone.experiment && same_question(&found.key, backbone, metric, &name)
+        };
+        self.controls.iter().find(is_it)?.estimate.map(|estimate| estimate.mean)
     }
 
     /// The difference that the report shows.
@@ -94,7 +110,11 @@ impl Summaries {
 pub fn shown(key: &Key, backbone: &Backbone, metric: Metric, method: &str) -> bool {
     key.experiment == backbone.experiment
         && key.backbone == backbone.name
-        && key.metric == metric.name()
+        && same_question(key, backbone, metric, method)
+}
+
+fn same_question(key: &Key, backbone: &Backbone, metric: Metric, method: &str) -> bool {
+    key.metric == metric.name()
         && key.variant == metric.variant()
         && key.item_kind == metric.item_kind()
         && key.grid_size == backbone.grid_size(metric)
@@ -105,7 +125,8 @@ fn summarise(group: &Group, resampling: Resampling) -> Summary {
     let samples = bootstrap::values(&group.cells);
     let mut rng = stream(resampling.seed, &name(&group.key, "mean"));
     Summary {
-        estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
+        estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng)
+            .map(|estimate| estimate.within(Metric::from_name(&group.key.metric).and_then(Metric::bounds))),
         skipped: group.cells.len() - samples.len(),
         key: group.key.clone(),
         chance: group.chance,
@@ -118,6 +139,7 @@ fn difference(before: &Group, after: &Group, resampling: Resampling) -> Differen
     let mut rng = stream(resampling.seed, &name(&after.key, &before.key.probe));
     Difference {
         estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
+        significance: significance::paired(&samples, &mut rng),
         skipped,
         key: after.key.clone(),
         baseline: before.key.probe.clone(),

@@ -17,7 +17,7 @@ svg.figure .number{font-variant-numeric:tabular-nums}
 svg.figure .rule{stroke:var(--rule);stroke-width:1}svg.figure .axis{stroke:var(--soft);stroke-width:1}
 svg.figure .reference{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 svg.figure .whisker{stroke-width:2;stroke-linecap:round}svg.figure .dot{stroke:var(--paper);stroke-width:1.5}
-svg.figure .bar{opacity:.85}
+svg.figure .bar{opacity:.85}svg.figure .ceiling{stroke:var(--ink);stroke-width:2}
 svg.figure .fill-0{fill:var(--series-0)}svg.figure .fill-1{fill:var(--series-1)}svg.figure .fill-2{fill:var(--series-2)}
 svg.figure .fill-3{fill:var(--series-3)}svg.figure .fill-4{fill:var(--series-4)}
 svg.figure .line-0{stroke:var(--series-0)}svg.figure .line-1{stroke:var(--series-1)}svg.figure .line-2{stroke:var(--series-2)}

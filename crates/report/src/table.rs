@@ -1,7 +1,8 @@
 //! Tables this crate writes, and the names of all columns that it reads by name. No other file spells a column.
 
 use crate::bootstrap::Estimate;
-use crate::summary::{Difference, Summary};
+use crate::significance::Significance;
+use crate::summary::Summaries;
 use features::artifact::{Cells, Column, Table, Values, Version};
 
 /// Names of columns, for queries and CSV files.
@@ -33,6 +34,16 @@ pub mod column {
         [EXPERIMENT, BACKBONE, ITEM_KIND, GRID_SIZE, METRIC, VARIANT, METHOD, PROBE, HEAD, LOSS, OFFSET];
     /// Columns of a mean with its interval.
     pub const ESTIMATE: [&str; 6] = ["mean", "ci_low", "ci_high", "n", "items", "seeds"];
+    /// Effect size and p-value of a difference.
+    pub const TESTED: [&str; 2] = ["effect_size", "p_value"];
+    /// P-value corrected for the number of comparisons.
+    pub const ADJUSTED: &str = "p_holm";
+    /// What the paper reports.
+    pub const REPORTED: &str = "paper";
+    /// Part of a variance.
+    pub const FACTOR: &str = "factor";
+    /// Whether two probes are equally accurate.
+    pub const MATCHED: &str = "matched";
     /// Undefined values left out.
     pub const SKIPPED: &str = "skipped";
     /// Score of an uninformative map.
@@ -90,8 +101,9 @@ pub mod column {
 /// Means and paired differences of scores, long. Directory `report` of the report.
 pub const SUMMARY: Table = Table {
     name: "summary",
-    version: Version { major: 1, minor: 0 },
-    row: "mean of one probe's scores, or of their paired difference to a baseline's; key: all columns up to baseline",
+    version: Version { major: 1, minor: 1 },
+    row: "mean of one probe's scores (or of a control's), or of their paired difference to a baseline's; key: all columns up \
+          to baseline",
     columns: &[
         Column::new(column::EXPERIMENT, Values::Text, "name of the experiment's directory"),
         Column::new(column::BACKBONE, Values::Text, "frozen network under the probe"),
@@ -110,8 +122,16 @@ pub const SUMMARY: Table = Table {
             Values::F64,
             "mean over maps, or over paired differences; null if none is defined",
         ),
-        Column::nullable(column::ESTIMATE[1], Values::F64, "2.5 % quantile of means over resampled items and seeds"),
-        Column::nullable(column::ESTIMATE[2], Values::F64, "97.5 % quantile of means over resampled items and seeds"),
+        Column::nullable(
+            column::ESTIMATE[1],
+            Values::F64,
+            "lower end of the 95 % interval over resampled items and seeds",
+        ),
+        Column::nullable(
+            column::ESTIMATE[2],
+            Values::F64,
+            "upper end of the 95 % interval over resampled items and seeds",
+        ),
         Column::new(column::ESTIMATE[3], Values::I64, "maps or pairs in the mean"),
         Column::new(column::ESTIMATE[4], Values::I64, "distinct items among them"),
         Column::new(column::ESTIMATE[5], Values::I64, "distinct probe seeds among them"),
@@ -122,16 +142,31 @@ pub const SUMMARY: Table = Table {
             "mean score of a map that knows nothing; null where there is no such level",
         ),
         Column::new(column::HIGHER_IS_BETTER, Values::Bool, "direction of the metric"),
+        Column::nullable(
+            column::TESTED[0],
+            Values::F64,
+            "mean difference of items over its standard deviation (Cohen's d of pairs); null for means",
+        ),
+        Column::nullable(
+            column::TESTED[1],
+            Values::F64,
+            "two-sided p-value of no difference, items permuted in sign, not corrected for other rows; null for means",
+        ),
     ],
 };
 
-/// Rows of [`SUMMARY`]: means first, then differences.
-pub fn cells(means: &[Summary], differences: &[Difference]) -> Vec<Cells> {
-    type Row<'a> = (&'a crate::scores::Key, Option<&'a str>, Option<Estimate>, usize, Option<f64>, bool);
-    let first = means.iter().map(|m| -> Row { (&m.key, None, m.estimate, m.skipped, m.chance, m.higher_is_better) });
-    let second = differences
+/// Rows of [`SUMMARY`]: means first, then controls, then differences.
+pub fn cells(summaries: &Summaries) -> Vec<Cells> {
+    type Row<'a> =
+        (&'a crate::scores::Key, Option<&'a str>, Option<Estimate>, usize, Option<f64>, bool, Option<Significance>);
+    let Summaries { means, differences, controls } = summaries;
+    let first = means
         .iter()
-        .map(|d| -> Row { (&d.key, Some(&d.baseline), d.estimate, d.skipped, None, d.higher_is_better) });
+        .chain(controls)
+        .map(|m| -> Row { (&m.key, None, m.estimate, m.skipped, m.chance, m.higher_is_better, None) });
+    let second = differences.iter().map(|d| -> Row {
+        (&d.key, Some(&d.baseline), d.estimate, d.skipped, None, d.higher_is_better, d.significance)
+    });
     let rows: Vec<Row> = first.chain(second).collect();
     let words =
         |of: fn(&crate::scores::Key) -> &String| Cells::Text(rows.iter().map(|row| of(row.0).clone()).collect());
@@ -159,6 +194,8 @@ pub fn cells(means: &[Summary], differences: &[Difference]) -> Vec<Cells> {
         Cells::I64(rows.iter().map(|row| row.3 as i64).collect()),
         Cells::F64Opt(rows.iter().map(|row| row.4).collect()),
         Cells::Bool(rows.iter().map(|row| row.5).collect()),
+        Cells::F64Opt(rows.iter().map(|row| row.6?.effect_size).collect()),
+        Cells::F64Opt(rows.iter().map(|row| Some(row.6?.p_value)).collect()),
     ]
 }
 
@@ -169,7 +206,7 @@ mod tests {
     #[test]
     fn cells_follow_the_declaration() {
         let findings = crate::fake::findings();
-        let cells = cells(&findings.summaries.means, &findings.summaries.differences);
+        let cells = cells(&findings.summaries);
         assert_eq!(cells.len(), SUMMARY.columns.len());
     }
 

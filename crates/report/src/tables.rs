@@ -5,6 +5,7 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
 use crate::verdict::Verdict;
+use evaluate::controls::Control;
 use serde::Serialize;
 
 /// A formatted cell.
@@ -55,7 +56,16 @@ pub struct Formatted {
 
 /// All tables that have rows, signs first.
 pub fn all(findings: &Findings) -> Vec<Formatted> {
-    let tables = [signs(findings), localisation(findings), heads(findings), compactness(findings), trainings(findings)];
+    let tables = [
+        signs(findings),
+        localisation(findings),
+        matched(findings),
+        variance(findings),
+        heads(findings),
+        compactness(findings),
+        agreement(findings),
+        trainings(findings),
+    ];
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
@@ -88,14 +98,15 @@ fn signs(findings: &Findings) -> Formatted {
         let statement = |at: usize| match at {
             0 => Cell::Text {
                 text: format!("{}. {}", sign.number, sign.statement),
-                note: sign.note.into(),
+                note: format!("{} Paper: {}", sign.note, sign.reported).trim().to_string(),
                 rows: sign.evidence.len().max(1),
             },
             _ => Cell::Text { text: String::new(), note: String::new(), rows: 0 },
         };
         if sign.evidence.is_empty() {
             let verdict = Cell::Verdict { name: Verdict::NotTested.name(), text: Verdict::NotTested.words() };
-            rows.push(vec![statement(0), text(""), text(""), text(""), number(""), verdict]);
+            let nothing = || number("");
+            rows.push(vec![statement(0), text(""), text(""), text(""), nothing(), nothing(), nothing(), verdict]);
         }
         for (at, found) in sign.evidence.iter().enumerate() {
             let subject = match (found.method.as_str(), labels::metric(found.metric.name())) {
@@ -117,6 +128,8 @@ fn signs(findings: &Findings) -> Formatted {
                 text(&found.backbone),
                 text(subject),
                 estimate,
+                number(found.significance.and_then(|s| s.effect_size).map_or(String::new(), |d| labels::signed(d, 2))),
+                number(found.adjusted.map_or(String::new(), labels::p_value)),
                 verdict,
             ]);
         }
@@ -125,9 +138,11 @@ fn signs(findings: &Findings) -> Formatted {
         name: "signs",
         title: "Signs of the paper, tested here",
         caption: "Estimate: paired difference with its 95 % interval, in points (GridPG, EPG, accuracy), bits (entropy) or units \
-                  of the index (Gini). A sign holds, or is reversed, only if the whole interval says so."
+                  of the index (Gini). A sign holds, or is reversed, only if the whole interval says so and p is below 0.05. d: mean difference of items \
+                  over its standard deviation. p: permutation of items, corrected for all tests of this list (Holm). Paper: \
+                  numbers that its reviews quote; it has no intervals."
             .into(),
-        columns: vec!["Sign", "Comparison", "Backbone", "Measured", "Estimate", "Verdict"],
+        columns: vec!["Sign", "Comparison", "Backbone", "Measured", "Estimate", "d", "p", "Verdict"],
         rows,
     }
 }
@@ -135,7 +150,8 @@ fn signs(findings: &Findings) -> Formatted {
 fn localisation(findings: &Findings) -> Formatted {
     let roles = &findings.roles;
     let mut rows = Vec::new();
-    for (backbone, metric) in each(findings, &[Metric::GridPointingGame, Metric::EnergyPointingGame]) {
+    let metrics = [Metric::GridPointingGame, Metric::PointingGame, Metric::EnergyPointingGame, Metric::BoundingBoxIou];
+    for (backbone, metric) in each(findings, &metrics) {
         for method in &backbone.methods {
             let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe);
             let values = [&roles.ce, &roles.bce, &roles.bcos].map(|probe| of(probe).and_then(|found| found.estimate));
@@ -143,14 +159,16 @@ fn localisation(findings: &Findings) -> Formatted {
                 continue;
             }
             let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce);
-            let counts = found.map_or_else(
-                || [number("–"), number("–")],
-                |d| [number(d.estimate.map_or(0, |e| e.n).to_string()), number(d.skipped.to_string())],
-            );
+            let counts = found
+                .map_or_else(|| number("–"), |d| number(format!("{} / {}", d.estimate.map_or(0, |e| e.n), d.skipped)));
             let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
             row.extend(best_bold(values, metric, true));
             row.push(difference(found.and_then(|d| d.estimate), metric));
-            row.extend(counts);
+            row.extend([Control::Uniform, Control::Oracle].map(|control| {
+                let found = findings.summaries.control(backbone, metric, control, method);
+                number(found.map_or("–".to_string(), |value| labels::number(100.0 * value, 1)))
+            }));
+            row.push(counts);
             rows.push(row);
         }
     }
@@ -158,9 +176,14 @@ fn localisation(findings: &Findings) -> Formatted {
         name: "localisation",
         title: "Localisation by method and probe",
         caption: "Mean with 95 % interval in %. n: paired maps of the difference; skipped: pairs left out because a map has no \
-                  positive relevance, so its score is undefined."
+                  positive relevance, so its score is undefined. Floor and ceiling: a map that knows nothing and one that knows \
+                  the target exactly, smoothed as the method's maps are. Pointing game: share of maps whose strongest pixel \
+                  is on the target."
             .into(),
-        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "B-cos ×3 BCE", "BCE − CE", "n", "skipped"],
+        columns: vec![
+            "Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "B-cos ×3 BCE", "BCE − CE", "Floor", "Ceiling",
+            "n / skipped",
+        ],
         rows,
     }
 }
@@ -197,10 +220,91 @@ fn heads(findings: &Findings) -> Formatted {
     }
 }
 
+fn matched(findings: &Findings) -> Formatted {
+    let row = |found: &crate::matched::Matched| {
+        let (name, words) = match (found.is_matched(), found.localises_differently()) {
+            (true, true) => (Verdict::Holds, "same accuracy, other maps"),
+            (true, false) => (Verdict::NotResolved, "same accuracy, maps alike"),
+            (false, _) => (Verdict::NotTested, "accuracy differs or is unsure"),
+        };
+        vec![
+            text(labels::comparison(&found.baseline, &found.treatment)),
+            text(&found.backbone),
+            text(labels::method(&found.method)),
+            difference(Some(found.accuracy), Metric::Accuracy),
+            difference(Some(found.localisation), Metric::GridPointingGame),
+            Cell::Verdict { name: name.name(), text: words },
+        ]
+    };
+    Formatted {
+        name: "matched",
+        title: "Localisation at equal accuracy",
+        caption: format!(
+            "Differences in points. Two probes count as equally accurate if the whole interval of the difference lies within \
+             ±{:.1} points, the largest that the paper reports for its ViT probes. Where maps differ there, accuracy is not why.",
+            100.0 * crate::signs::SMALL_ACCURACY
+        ),
+        columns: vec!["Comparison", "Backbone", "Method", "Accuracy", "GridPG", "Reading"],
+        rows: findings.matched.iter().map(row).collect(),
+    }
+}
+
+fn variance(findings: &Findings) -> Formatted {
+    let share = |share: Estimate| {
+        let percent = |value: f64| labels::number(100.0 * value, 0);
+        let interval = format!("[{}, {}]", percent(share.low), percent(share.high));
+        Cell::Number { text: percent(share.mean), interval, best: false }
+    };
+    let row = |found: &crate::decomposition::Decomposition| {
+        vec![
+            text(labels::metric(found.metric.name())),
+            text(labels::method(&found.method)),
+            share(found.loss),
+            share(found.backbone),
+            share(found.interaction),
+        ]
+    };
+    Formatted {
+        name: "variance",
+        title: "Loss against backbone",
+        caption: "Share in % of the variance among the means of all backbones under CE and BCE (linear probes; two-way analysis of \
+                  variance, each mean counted once), with 95 % bootstrap interval over items and seeds. The paper says that the \
+                  loss matters much more than the pre-training; these backbones differ in architecture, and are few."
+            .into(),
+        columns: vec!["Metric", "Method", "Loss", "Backbone", "Interaction"],
+        rows: findings.decompositions.iter().map(row).collect(),
+    }
+}
+
+fn agreement(findings: &Findings) -> Formatted {
+    let metrics = [Metric::ClassAgreement, Metric::SeedStability];
+    Formatted {
+        name: "agreement",
+        title: "Do maps depend on the class, and on the seed?",
+        caption: "Mean correlation of a map with those of the other targets of its grid (class agreement: less is more class-specific) \
+                  and with those of other seeds of the same probe (seed stability: more is more reproducible). −1 to 1."
+            .into(),
+        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
+        rows: ce_against_bce(findings, &metrics),
+    }
+}
+
 fn compactness(findings: &Findings) -> Formatted {
+    Formatted {
+        name: "compactness",
+        title: "Compactness of maps",
+        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact)."
+            .into(),
+        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
+        rows: ce_against_bce(findings, &[Metric::Entropy, Metric::Gini]),
+    }
+}
+
+/// Means of linear probes under both losses, and their difference, by backbone, metric and method.
+fn ce_against_bce(findings: &Findings, metrics: &[Metric]) -> Vec<Vec<Cell>> {
     let roles = &findings.roles;
     let mut rows = Vec::new();
-    for (backbone, metric) in each(findings, &[Metric::Entropy, Metric::Gini]) {
+    for (backbone, metric) in each(findings, metrics) {
         for method in &backbone.methods {
             let of =
                 |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|found| found.estimate);
@@ -211,19 +315,12 @@ fn compactness(findings: &Findings) -> Formatted {
                 continue;
             }
             let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
-            row.extend(best_bold(values, metric, metric != Metric::Entropy));
+            row.extend(best_bold(values, metric, metric.higher_is_better()));
             row.push(difference(found, metric));
             rows.push(row);
         }
     }
-    Formatted {
-        name: "compactness",
-        title: "Compactness of maps",
-        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact)."
-            .into(),
-        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
-        rows,
-    }
+    rows
 }
 
 fn trainings(findings: &Findings) -> Formatted {
@@ -279,7 +376,7 @@ mod tests {
         let tables = all(&crate::fake::findings());
         assert_eq!(
             tables.iter().map(|table| table.name).collect::<Vec<_>>(),
-            ["signs", "localisation", "probes", "compactness", "training"]
+            ["signs", "localisation", "matched", "variance", "probes", "compactness", "agreement", "training"]
         );
         for table in tables {
             assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "{}", table.name);

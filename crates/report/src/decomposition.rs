@@ -1,0 +1,134 @@
+//! How much of the variance of localisation belongs to the loss, to the backbone, and to their interaction.
+//!
+//! The paper says that the loss matters much more than the pre-training. Two backbones differ in more than their
+//! pre-training, so a small share of the loss would not refute it; a large one supports it.
+
+use crate::bootstrap::{self, Estimate, quantile};
+use crate::roles::{Backbone, Metric, Roles};
+use crate::scores::{Group, Scores};
+use crate::summary::{Resampling, shown};
+use features::random::stream;
+
+/// Shares of the variance among the means of all backbones under both losses, for one method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decomposition {
+    /// What was measured.
+    pub metric: Metric,
+    /// Method, scored on all backbones.
+    pub method: String,
+    /// Probe name of one loss.
+    pub baseline: String,
+    /// Probe name of the other loss.
+    pub treatment: String,
+    /// Share of the loss, 0 to 1.
+    pub loss: Estimate,
+    /// Share of the backbone.
+    pub backbone: Estimate,
+    /// Share of what the loss does to one backbone and not to another.
+    pub interaction: Estimate,
+}
+
+impl Decomposition {
+    /// The shares with their names.
+    pub fn shares(&self) -> [(&'static str, Estimate); 3] {
+        [("loss", self.loss), ("backbone", self.backbone), ("interaction", self.interaction)]
+    }
+}
+
+/// Decompositions of grid and energy pointing games for every method that all of two or more backbones share.
+pub fn all(scores: &Scores, backbones: &[Backbone], roles: &Roles, resampling: Resampling) -> Vec<Decomposition> {
+    let Some((first, others)) = backbones.split_first().filter(|(_, others)| !others.is_empty()) else { return vec![] };
+    let shared = first.methods.iter().filter(|method| others.iter().all(|other| other.methods.contains(method)));
+    let of = |(metric, method): (Metric, &String)| decompose(scores, backbones, roles, resampling, metric, method);
+    let metrics = [Metric::GridPointingGame, Metric::EnergyPointingGame];
+    metrics.into_iter().flat_map(|metric| shared.clone().map(move |method| (metric, method))).filter_map(of).collect()
+}
+
+fn decompose(
+    scores: &Scores,
+    backbones: &[Backbone],
+    roles: &Roles,
+    resampling: Resampling,
+    metric: Metric,
+    method: &str,
+) -> Option<Decomposition> {
+    let find = |backbone: &Backbone, probe: &str| -> Option<&Group> {
+        scores.groups.iter().find(|g| shown(&g.key, backbone, metric, method) && g.key.probe == probe)
+    };
+    let (mut means, mut draws) = (Vec::new(), Vec::new());
+    let (mut n, mut items, mut seeds) = (0, 0, usize::MAX);
+    for backbone in backbones {
+        for probe in [&roles.ce, &roles.bce] {
+            let samples = bootstrap::values(&find(backbone, probe)?.cells);
+            // One stream for both losses: the same items and seeds are drawn, as they are the same maps' subjects.
+            let keys = ["variance", &backbone.experiment, &backbone.name, metric.name(), method];
+            let found = bootstrap::estimate(&samples, 1, &mut stream(resampling.seed, &keys))?;
+            (n, items, seeds) = (n + found.n, items + found.items, seeds.min(found.seeds));
+            means.push(found.mean);
+            draws.push(bootstrap::draws(&samples, resampling.resamples, &mut stream(resampling.seed, &keys)));
+        }
+    }
+    let exact = shares(&means)?;
+    let resampled: Vec<[f64; 3]> = (0..draws.iter().map(Vec::len).min()?)
+        .filter_map(|at| shares(&draws.iter().map(|draws| draws[at]).collect::<Vec<_>>()))
+        .collect();
+    let estimate = |of: usize| {
+        let mut sorted: Vec<f64> = resampled.iter().map(|shares| shares[of]).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |q| quantile(&sorted, q).unwrap_or(exact[of]);
+        Estimate { mean: exact[of], low: at(0.025), high: at(0.975), n, items, seeds }
+    };
+    Some(Decomposition {
+        metric,
+        method: method.to_string(),
+        baseline: roles.ce.clone(),
+        treatment: roles.bce.clone(),
+        loss: estimate(0),
+        backbone: estimate(1),
+        interaction: estimate(2),
+    })
+}
+
+/// Shares of loss, backbone and interaction; `means` are pairs (loss 0, loss 1), one a backbone. None without variance.
+// METHOD: two-way analysis of variance of the cell means m[b, l], each cell counted once: SS_loss = B sum over l of
+// (m[., l] - m)^2, SS_backbone = 2 sum over b of (m[b, .] - m)^2, SS_interaction = the rest; shares of their sum.
+fn shares(means: &[f64]) -> Option<[f64; 3]> {
+    let backbones = means.len() as f64 / 2.0;
+    let grand = means.iter().sum::<f64>() / means.len() as f64;
+    let total: f64 = means.iter().map(|mean| (mean - grand).powi(2)).sum();
+    let of_loss = |loss: usize| means.iter().skip(loss).step_by(2).sum::<f64>() / backbones;
+    let loss: f64 = (0..2).map(|at| backbones * (of_loss(at) - grand).powi(2)).sum();
+    let backbone: f64 = means.chunks(2).map(|pair| 2.0 * ((pair[0] + pair[1]) / 2.0 - grand).powi(2)).sum();
+    (total > 0.0).then(|| [loss / total, backbone / total, (1.0 - (loss + backbone) / total).max(0.0)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_hand_made_means() {
+        for (means, expected) in [
+            ([0.2, 0.8, 0.2, 0.8], [1.0, 0.0, 0.0]),
+            ([0.2, 0.2, 0.8, 0.8], [0.0, 1.0, 0.0]),
+            ([0.2, 0.8, 0.8, 0.2], [0.0, 0.0, 1.0]),
+            ([0.0, 2.0, 1.0, 3.0], [0.8, 0.2, 0.0]),
+        ] {
+            let found = shares(&means).expect("they vary");
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{means:?}: {found:?}");
+        }
+        assert_eq!(shares(&[0.5; 4]), None);
+    }
+
+    #[test]
+    fn the_made_up_gain_belongs_to_the_loss() {
+        let findings = crate::fake::findings();
+        let found = findings
+            .decompositions
+            .iter()
+            .find(|found| found.metric == Metric::GridPointingGame && found.method == "grad_cam")
+            .expect("both backbones have it");
+        let sum: f64 = found.shares().iter().map(|(_, share)| share.mean).sum();
+        assert!(found.loss.low > 0.8 && (sum - 1.0).abs() < 1e-9, "{found:?}");
+    }
+}
