@@ -98,7 +98,7 @@ const IMAGENET: Encoding = Encoding::Normalised { mean: [0.485, 0.456, 0.406], s
 // METHOD: openai/CLIP, clip.py `_transform`: bicubic to 224, middle 224, these constants.
 const CLIP: Encoding = Encoding::Normalised {
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-    std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
 };
 /// ImageNet's evaluation: short side to 256, the middle 224 pixels.
 const SHORT_SIDE: usize = 256;

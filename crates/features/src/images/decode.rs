@@ -43,10 +43,8 @@ fn jpeg(bytes: &[u8]) -> std::result::Result<Option<DynamicImage>, String> {
     if info.precision != 8 {
         return Ok(None);
     }
-    let mut limits = DecodeLimits::default();
-    limits.max_width = SIDE as usize;
-    limits.max_height = SIDE as usize;
-    limits.max_memory = Some(MEMORY);
+    let (max_width, max_height) = (SIDE as usize, SIDE as usize);
+    let limits = DecodeLimits { max_width, max_height, max_memory: Some(MEMORY), ..DecodeLimits::default() };
     let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(|error| error.to_string())?;
     let inks = info.components == 4;
     decoder.set_output_format(if inks { PixelFormat::Cmyk } else { PixelFormat::Rgb });
