@@ -46,8 +46,14 @@ impl Case {
         let method = Method::from_name(&self.optimiser).expect("a known optimiser");
         let momentum = if method == Method::Sgd { 0.9 } else { 0.0 };
         let schedule = match self.schedule.rsplit_once(' ') {
-            Some((warm_up, decay)) => Schedule { warm_up: warm_up.parse().unwrap(), decay: decay.parse().unwrap() },
-            None => Schedule { warm_up: WarmUp::None, decay: self.schedule.parse().unwrap() },
+            Some((warm_up, decay)) => Schedule {
+                warm_up: warm_up.parse().expect("the case names one that exists"),
+                decay: decay.parse().expect("the case names one that exists"),
+            },
+            None => Schedule {
+                warm_up: WarmUp::None,
+                decay: self.schedule.parse().expect("the case names one that exists"),
+            },
         };
         ProbeSpec {
             smoothing: self.smoothing,
@@ -62,7 +68,10 @@ impl Case {
             batch: 32,
             hidden: 7,
             seed: self.seed,
-            ..ProbeSpec::plain(Head::from_name(&name).unwrap(), Loss::from_name(&self.loss).unwrap())
+            ..ProbeSpec::plain(
+                Head::from_name(&name).expect("the case names one that exists"),
+                Loss::from_name(&self.loss).expect("the case names one that exists"),
+            )
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::show::ShowArgs;
         probes = []               # ids, or beginnings like \"linear-*\"; empty: all\n  \
         confident_for = [\"linear-ce-*\", \"linear-bce-*\"]\n  \
         confidence = 0.95         # smallest softmax probability of a tile\n  \
-        chunk = 32                # cotangents at once: memory against speed\n  \
+        chunk = 8                 # cotangents at once: memory against speed\n  \
         keep_bits = 7             # mantissa bits of a stored map value\n  \
         # disk_budget = 10        # GB; a run whose maps would take more is refused before it starts\n\n  \
         [attribute.integrated_gradients]\n  \

@@ -106,7 +106,7 @@ impl Default for AttributeConfig {
             lime: Lime::default(),
             kernel_shap: KernelShap::default(),
             var: Var::default(),
-            chunk: 32,
+            chunk: 8,
             keep_bits: 7,
             disk_budget: None,
         }

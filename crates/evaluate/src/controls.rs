@@ -60,10 +60,13 @@ impl Control {
     }
 }
 
+/// All that a control's scores in a grid depend on: grid size, cell, map size, control, method.
+type Cell<'a> = (usize, usize, (usize, usize), Control, &'a str);
+
 /// Appends the control rows of all items and targets in `order`, sorted like it; `subjects` belong to `order`.
 pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &Plan) {
     let metrics: Vec<Metric> = plan.metrics.iter().copied().filter(|metric| metric.is_localisation()).collect();
-    let mut known: HashMap<(usize, usize, (usize, usize), Control, &str), Vec<Scored>> = HashMap::new();
+    let mut known: HashMap<Cell<'_>, Vec<Scored>> = HashMap::new();
     let mut at = 0;
     for targets in order.chunk_by(|a, b| (a.key().0, a.key().1) == (b.key().0, b.key().1)) {
         let (row, subject) = (&targets[0], &subjects[at]);

@@ -2,7 +2,7 @@
 //!
 //! Maps of one item (a grid's targets) and maps of one probe seed are not independent, so items and seeds are what is
 //! resampled, never single maps. The percentile interval of few clusters is too narrow (with 3 seeds it covers the truth
-//! in 73 to 95 % of cases instead of 95 %), so it is widened as a t interval is wider than a normal one ([`Spread`]).
+//! in 73 to 95 % of cases instead of 95 %), so it is widened as a t interval is wider than a normal one (`Spread`).
 
 use crate::scores::Cell;
 use crate::student;
@@ -133,9 +133,9 @@ fn draw_below(rng: &mut Stream, n: usize, count: usize, mut use_it: impl FnMut(u
     const HALF: u32 = 26;
     for at in (0..count).step_by(2) {
         let bits = (uniform(rng) * (1u64 << (2 * HALF)) as f64) as u64;
-        use_it(((bits >> HALF) * n as u64 >> HALF) as usize);
+        use_it((((bits >> HALF) * n as u64) >> HALF) as usize);
         if at + 1 < count {
-            use_it(((bits & ((1 << HALF) - 1)) * n as u64 >> HALF) as usize);
+            use_it((((bits & ((1 << HALF) - 1)) * n as u64) >> HALF) as usize);
         }
     }
 }

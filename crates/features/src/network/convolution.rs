@@ -82,8 +82,10 @@ mod tests {
         }
     }
 
-    /// Batch, inputs, outputs, rows, columns, kernel, stride, padding.
-    const CASES: [(usize, usize, usize, usize, usize, [usize; 2], [usize; 2], [usize; 2]); 12] = [
+    /// Batch, inputs, outputs, rows, columns; kernel, stride, padding.
+    type Case = (usize, usize, usize, usize, usize, [usize; 2], [usize; 2], [usize; 2]);
+
+    const CASES: [Case; 12] = [
         (2, 3, 4, 7, 9, [3, 3], [1, 1], [1, 1]),
         (1, 3, 5, 8, 8, [5, 5], [2, 2], [2, 2]),
         (3, 2, 6, 9, 7, [7, 7], [2, 2], [3, 3]),

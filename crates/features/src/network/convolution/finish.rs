@@ -74,22 +74,20 @@ impl Steps {
     /// Finishes values of one channel that stand from `position` on, counted over `[n, rows', columns']`. The bits are
     /// those of [`Finish::apply`].
     pub(super) fn run(&self, values: &mut [f32], channel: usize, position: usize) {
-        if let Some(bias) = &self.bias {
-            values.iter_mut().for_each(|value| *value += bias[channel]);
-        }
-        if let Some(reciprocal) = &self.reciprocal {
-            let factors = &reciprocal[position..];
-            values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= value.abs() * factor);
-        }
-        if let Some(scale) = &self.scale {
-            values.iter_mut().for_each(|value| *value *= scale[channel]);
-        }
-        if let Some(shift) = &self.shift {
-            values.iter_mut().for_each(|value| *value += shift[channel]);
+        let of = |values: &Option<Vec<f32>>, without: f32| values.as_ref().map_or(without, |values| values[channel]);
+        let (bias, scale, shift) = (of(&self.bias, 0.0), of(&self.scale, 1.0), of(&self.shift, 0.0));
+        match &self.reciprocal {
+            Some(reciprocal) => {
+                for (value, factor) in values.iter_mut().zip(&reciprocal[position..]) {
+                    let response = *value + bias;
+                    *value = response.abs() * factor * response * scale + shift;
+                }
+            }
+            None => values.iter_mut().for_each(|value| *value = (*value + bias) * scale + shift),
         }
         // Not `max`, which would turn NaN into 0 and hide it.
         if self.floor == Floor::Zero {
-            values.iter_mut().filter(|value| **value < 0.0).for_each(|value| *value = 0.0);
+            values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
         }
     }
 }
