@@ -191,6 +191,8 @@ fn images(path: &Path) {
         rows.height.push(CELL as i32);
         rows.bytes.push(rgb.encode_png().expect("a PNG"));
         rows.boxes.push(vec![]);
+        rows.labels.push(vec![i32::from(image)]);
+        rows.set_aside.push(vec![]);
     }
     artifact(path, vec![(&IMAGES, "images", vec![], rows.cells())]);
 }

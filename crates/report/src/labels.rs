@@ -5,8 +5,9 @@ use crate::roles::Metric;
 
 /// A method's usual name; a variant after a colon follows in brackets.
 pub fn method(name: &str) -> String {
-    let (name, variant) =
-        name.split_once(':').map_or((name, String::new()), |(name, variant)| (name, format!(" ({variant})")));
+    let (name, variant) = name
+        .split_once(':')
+        .map_or((name, String::new()), |(name, variant)| (name, format!(" ({})", variant.replace('_', " "))));
     let usual = match name {
         "input_x_gradient" => "Input × Gradient",
         "integrated_gradients" => "Integrated Gradients",
