@@ -94,13 +94,17 @@ pub fn minimise_newton(
         loop {
             let next: Vec<f64> = point.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
             let there = function(&next);
-            if there.value <= here.value + 1e-4 * length * slope {
+            // Close to the minimum the value cannot tell points apart any more; the gradient still can.
+            let rounding = 1e-13 * here.value.abs();
+            let nearer = norm(&there.gradient) < norm(&here.gradient);
+            let descent = 1e-4 * length * slope;
+            if there.value <= here.value + descent || (nearer && there.value <= here.value + rounding) {
                 (point, here) = (next, there);
                 steps += 1;
                 continue 'steps;
             }
             length *= 0.5;
-            if length < 1e-12 {
+            if length < 1e-6 {
                 break 'steps;
             }
         }
