@@ -71,8 +71,8 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Finishes values of one channel that stand from `position` on, counted over `[n, rows', columns']`. The bits are
-    /// those of [`Finish::apply`].
+    /// Finishes values of one channel that stand from `position` on, counted over `[n, rows', columns']`. The values
+    /// equal those of [`Finish::apply`]: the same operations in the same order, absent ones by their neutral number.
     pub(super) fn run(&self, values: &mut [f32], channel: usize, position: usize) {
         let of = |values: &Option<Vec<f32>>, without: f32| values.as_ref().map_or(without, |values| values[channel]);
         let (bias, scale, shift) = (of(&self.bias, 0.0), of(&self.scale, 1.0), of(&self.shift, 0.0));
