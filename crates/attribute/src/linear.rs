@@ -72,7 +72,12 @@ impl LinearMap {
 
     /// `Wᵀ r`: `[m, out, rows', columns']` to `[m, in, rows, columns]`; `size` is `[rows, columns]`.
     pub fn transpose(&self, relevance: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        convolve_transposed(relevance, &self.weight, self.geometry(), size)
+        convolve_transposed(relevance, &self.weight, self.geometry(), size, None)
+    }
+
+    /// `Wᵀ r * factor` with values of the image, `[n, in, rows, columns]`, see [`crate::batch`].
+    pub fn transpose_times(&self, relevance: Tensor<4>, size: [usize; 2], factor: &Tensor<4>) -> Tensor<4> {
+        convolve_transposed(relevance, &self.weight, self.geometry(), size, Some(factor))
     }
 
     fn geometry(&self) -> Geometry {

@@ -28,6 +28,8 @@ pub(crate) enum Op {
     PositivePart,
     /// `Wᵀ g` for an input of these rows and columns.
     Transpose(LinearMap, [usize; 2]),
+    /// The same and then a product with values of the image, while they are at hand.
+    TransposeTimes(LinearMap, [usize; 2], Tensor<4>),
     /// The transpose of an average pool.
     Average(Pool, [usize; 2]),
     /// The transpose of the mean over all positions.
@@ -48,6 +50,12 @@ impl Program {
         let op = match (self.ops.pop(), op) {
             (Some(Op::Times(a)), Op::Times(b)) => Op::Times(a * b),
             (Some(Op::Times(a)), Op::Split(b, c)) => Op::Split(a.clone() * b, a * c),
+            (Some(Op::Transpose(map, size)), Op::Times(a)) => Op::TransposeTimes(map, size, a),
+            (Some(Op::TransposeTimes(map, size, a)), Op::Times(b)) => Op::TransposeTimes(map, size, a * b),
+            (Some(Op::TransposeTimes(map, size, a)), Op::Split(b, c)) => {
+                self.ops.push(Op::Transpose(map, size));
+                Op::Split(a.clone() * b, a * c)
+            }
             (before, op) => {
                 self.ops.extend(before);
                 op
@@ -83,6 +91,7 @@ impl Op {
             Self::Split(a, b) => Tensor::cat(vec![times(given.clone(), a.clone()), times(given, b.clone())], 1),
             Self::PositivePart => positive_part(given),
             Self::Transpose(map, size) => map.transpose(given, *size),
+            Self::TransposeTimes(map, size, values) => map.transpose_times(given, *size, values),
             Self::Average(pool, size) => average_transpose(pool, given, *size),
             Self::GlobalAverage(size) => global_average_transpose(given, *size),
             Self::Route(winners) => winners.route(given),
@@ -97,11 +106,12 @@ impl Op {
             Self::Patch { kernel, stride, padding, size, channels } => {
                 box_transpose(given.sum_dim(1), *kernel, *stride, *padding, *size).repeat_dim(1, *channels)
             }
-            Self::Sum(programs) => programs
-                .iter()
-                .map(|program| program.pull_back(given.clone()))
-                .reduce(|total, part| total + part)
-                .expect("a sum has at least one branch"),
+            Self::Sum(programs) => {
+                let (last, others) = programs.split_last().expect("a sum has at least one branch");
+                let others: Vec<Tensor<4>> = others.iter().map(|program| program.pull_back(given.clone())).collect();
+                // The last branch owns what is given, so that nothing is copied for it.
+                others.into_iter().rev().fold(last.pull_back(given), |total, part| total + part)
+            }
         }
     }
 }
@@ -122,6 +132,28 @@ mod tests {
         assert_eq!(program.ops.len(), 1);
         let pulled = program.pull_back(values([1.0, 10.0]).repeat_dim(0, 2));
         assert_eq!(to_vec(pulled), [10.0, -60.0, 0.0, -30.0].repeat(2));
+    }
+
+    #[test]
+    fn a_product_joins_the_transpose_before_it() {
+        let values = |values: [f32; 2]| from_vec(values.to_vec(), [1, 2, 1, 1], &cpu());
+        let map = LinearMap {
+            weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
+            bias: None,
+            stride: [1, 1],
+            padding: [0, 0],
+        };
+        let transpose = |program: &mut Program| program.push(Op::Transpose(map.clone(), [1, 1]));
+        let mut program = Program::default();
+        transpose(&mut program);
+        program.push(Op::Times(values([2.0, 3.0])));
+        program.push(Op::Times(values([5.0, -1.0])));
+        assert_eq!(program.ops.len(), 1);
+        let given = values([1.0, 10.0]).repeat_dim(0, 2);
+        assert_eq!(to_vec(program.pull_back(given.clone())), [60.0, -84.0].repeat(2));
+        program.push(Op::Split(values([1.0, 0.0]), values([0.0, 2.0])));
+        assert_eq!(program.ops.len(), 2);
+        assert_eq!(to_vec(program.pull_back(given)), [60.0, 0.0, 0.0, -168.0].repeat(2));
     }
 
     #[test]

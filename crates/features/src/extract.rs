@@ -20,7 +20,7 @@ use crate::table::{FEATURES, FeatureRows, IMAGES, ImageRows};
 use crate::tensor::{Device, to_vec};
 
 /// Raised whenever the same configuration would give other features.
-const ALGORITHM: u32 = 2;
+const ALGORITHM: u32 = 3;
 /// Images in a part of the table, at most about: a part is made of whole parts of the image table.
 const PART: usize = 1000;
 /// Bytes of maps in a part, about: what a thread holds until the part is written.

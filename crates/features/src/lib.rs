@@ -19,3 +19,7 @@ pub mod stage;
 pub mod table;
 pub mod tensor;
 pub mod weights;
+
+/// Tensors come and go by the megabyte; glibc hands each back to the kernel and gets it again page by page.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

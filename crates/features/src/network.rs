@@ -11,9 +11,9 @@ mod pool;
 mod scale;
 
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
-pub use broadcast::{plus_channels, times_channels, times_positions};
+pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
 pub use conv::Conv;
-pub use convolution::{Finish, Floor, Geometry, convolve, convolve_transposed};
+pub use convolution::{Finish, Floor, Geometry, Matrix, Onto, convolve, convolve_transposed, product};
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 

@@ -26,7 +26,7 @@ use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 3;
+const ALGORITHM: u32 = 4;
 const FEATURES_DIR: &str = "features";
 
 /// Runs the stage.

@@ -1,4 +1,4 @@
-//! One value a channel or a position, applied to a whole batch of maps.
+//! One value a channel or a position, or one image, applied to a whole batch of maps.
 //!
 //! Written as matrices with one row a map, because the CPU backend has fast paths for a row-wise scalar and for a
 //! shared row, and walks any other broadcast element by element.
@@ -25,6 +25,36 @@ pub fn times_positions(input: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
     input * values.repeat_dim(1, channels)
 }
 
+/// `values * images`, for `[n * k, ..]` and `[n, ..]`: maps `i * k .. (i + 1) * k` meet image `i`.
+pub fn times_images(values: Tensor<4>, images: Tensor<4>) -> Tensor<4> {
+    let shape = values.dims();
+    let [rows, rest @ ..] = shape;
+    let [count, ..] = images.dims();
+    if count == rows {
+        return values * images;
+    }
+    let width: usize = rest.iter().product();
+    // One image: as rows of a matrix the product is a shared row, which backends do without copying.
+    let images = if count == 1 { images.reshape([1, width]) } else { spread(images, rows).reshape([rows, width]) };
+    (values.reshape([rows, width]) * images).reshape(shape)
+}
+
+/// Each image repeated for its maps: `[n, ..]` to `[rows, ..]`.
+///
+/// Panics when `rows` is not a multiple of `n`: the maps then are not image-major.
+pub fn spread<const D: usize>(images: Tensor<D>, rows: usize) -> Tensor<D> {
+    let shape = images.dims();
+    let count = shape[0];
+    assert!(count > 0 && rows.is_multiple_of(count), "{rows} maps for {count} images");
+    if count == rows {
+        return images;
+    }
+    let width: usize = shape[1..].iter().product();
+    let mut spread = shape;
+    spread[0] = rows;
+    images.reshape([count, 1, width]).repeat_dim(1, rows / count).reshape(spread)
+}
+
 fn by_row(input: Tensor<4>, values: &Tensor<1>, apply: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<2>) -> Tensor<4> {
     let shape @ [n, channels, height, width] = input.dims();
     let rows = values.clone().reshape([1, channels]).repeat_dim(0, n).reshape([n * channels, 1]);
@@ -49,5 +79,14 @@ mod tests {
             same(plus_channels(input.clone(), &channels), input.clone() + wide);
             same(times_positions(input.clone(), positions.clone()), input * positions);
         }
+    }
+
+    #[test]
+    fn maps_meet_their_own_image() {
+        let maps = from_vec(vec![1.0; 4], [4, 1, 1, 1], &cpu());
+        let images = from_vec(vec![2.0, 3.0], [2, 1, 1, 1], &cpu());
+        assert_eq!(to_vec(times_images(maps.clone(), images)), [2.0, 2.0, 3.0, 3.0]);
+        let one = from_vec(vec![5.0], [1, 1, 1, 1], &cpu());
+        assert_eq!(to_vec(times_images(maps, one)), [5.0; 4]);
     }
 }

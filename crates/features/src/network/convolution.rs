@@ -5,15 +5,20 @@
 
 mod cpu;
 mod finish;
+mod kernel;
+mod plane;
 mod product;
+mod winograd;
 
 pub use finish::{Finish, Floor};
+pub use product::{Matrix, Onto, product};
 
 use burn::tensor::{
     module::{conv_transpose2d, conv2d},
     ops::{ConvOptions, ConvTransposeOptions},
 };
 
+use super::times_images;
 use crate::tensor::{Device, Tensor};
 
 /// How the kernel moves over the map; dilation is 1, there is one group.
@@ -35,11 +40,21 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
 }
 
 /// The transpose of [`convolve`] without its bias: `[m, out, rows', columns']` to `[m, in, rows, columns]`, where
-/// `size` is `[rows, columns]`.
-pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Tensor<4> {
+/// `size` is `[rows, columns]`; then the product with `factor` `[n, in, rows, columns]`, if there is one, each of whose
+/// maps meets `m / n` neighbours.
+pub fn convolve_transposed(
+    given: Tensor<4>,
+    weight: &Tensor<4>,
+    geometry: Geometry,
+    size: [usize; 2],
+    factor: Option<&Tensor<4>>,
+) -> Tensor<4> {
     match given.device() {
-        Device::Flex(_) => cpu::convolve_transposed(given, weight, geometry, size),
-        _ => transposed_by_backend(given, weight, geometry, size),
+        Device::Flex(_) => cpu::convolve_transposed(given, weight, geometry, size, factor),
+        _ => {
+            let made = transposed_by_backend(given, weight, geometry, size);
+            factor.into_iter().fold(made, |made, factor| times_images(made, factor.clone()))
+        }
     }
 }
 
@@ -85,7 +100,7 @@ mod tests {
     /// Batch, inputs, outputs, rows, columns; kernel, stride, padding.
     type Case = (usize, usize, usize, usize, usize, [usize; 2], [usize; 2], [usize; 2]);
 
-    const CASES: [Case; 12] = [
+    const CASES: [Case; 17] = [
         (2, 3, 4, 7, 9, [3, 3], [1, 1], [1, 1]),
         (1, 3, 5, 8, 8, [5, 5], [2, 2], [2, 2]),
         (3, 2, 6, 9, 7, [7, 7], [2, 2], [3, 3]),
@@ -98,6 +113,12 @@ mod tests {
         (1, 2, 70, 40, 41, [3, 3], [1, 1], [1, 1]),
         (1, 2, 3, 4, 4, [4, 4], [4, 4], [0, 0]),
         (1, 2, 3, 6, 6, [2, 2], [3, 3], [0, 0]),
+        // Winograd's form: even and odd sizes, every padding, blocks within a map and over several.
+        (2, 16, 18, 8, 8, [3, 3], [1, 1], [1, 1]),
+        (3, 17, 16, 5, 7, [3, 3], [1, 1], [1, 1]),
+        (1, 20, 40, 29, 34, [3, 3], [1, 1], [0, 2]),
+        (2, 16, 70, 26, 27, [3, 3], [1, 1], [2, 0]),
+        (21, 16, 16, 7, 6, [3, 3], [1, 1], [1, 1]),
     ];
 
     #[test]
@@ -123,22 +144,28 @@ mod tests {
             assert_close(got, finish.apply(plain), &name);
             let given = noise("given", [n, outputs, out_rows, out_columns]);
             let want = transposed_by_backend(given.clone(), &weight, geometry, [rows, columns]);
-            assert_close(convolve_transposed(given, &weight, geometry, [rows, columns]), want, &name);
+            let factor = noise("factor", [1, inputs, rows, columns]);
+            let got = convolve_transposed(given.clone(), &weight, geometry, [rows, columns], Some(&factor));
+            assert_close(got, times_images(want.clone(), factor), &name);
+            assert_close(convolve_transposed(given, &weight, geometry, [rows, columns], None), want, &name);
         }
     }
 
     #[test]
     fn an_image_has_the_same_bits_in_any_batch() {
         let geometry = Geometry { stride: [1, 1], padding: [1, 1] };
-        let (input, weight) = (noise("batch", [3, 5, 30, 30]), noise("weight", [40, 5, 3, 3]));
-        let plain = Finish::default();
-        let together = convolve(input.clone(), &weight, geometry, &plain);
-        let back = convolve_transposed(together.clone(), &weight, geometry, [30, 30]);
-        for i in 0..3 {
-            let alone = convolve(input.clone().narrow(0, i, 1), &weight, geometry, &plain);
-            assert_eq!(to_vec(alone.clone()), to_vec(together.clone().narrow(0, i, 1)));
-            let alone = convolve_transposed(alone, &weight, geometry, [30, 30]);
-            assert_eq!(to_vec(alone), to_vec(back.clone().narrow(0, i, 1)));
+        for (channels, size) in [(5, 30), (24, 30), (24, 7)] {
+            let input = noise("batch", [13, channels, size, size]);
+            let weight = noise("weight", [40, channels, 3, 3]);
+            let plain = Finish::default();
+            let together = convolve(input.clone(), &weight, geometry, &plain);
+            let back = convolve_transposed(together.clone(), &weight, geometry, [size, size], None);
+            for i in 0..13 {
+                let alone = convolve(input.clone().narrow(0, i, 1), &weight, geometry, &plain);
+                assert_eq!(to_vec(alone.clone()), to_vec(together.clone().narrow(0, i, 1)));
+                let alone = convolve_transposed(alone, &weight, geometry, [size, size], None);
+                assert_eq!(to_vec(alone), to_vec(back.clone().narrow(0, i, 1)));
+            }
         }
     }
 

@@ -1,10 +1,9 @@
-//! A layered head on the CPU: matrix products by the tensor library, everything between them fused over rows.
+//! A layered head on the CPU: matrix products, and everything between them fused over rows.
 //!
 //! Autodiff walks the same maps some thirty times a layer, and memory is what the CPU waits for; the closed form walks
 //! them four times. Tests hold it equal to autodiff, which other devices use.
 
-use features::network::{NORM_EPSILON, PATCH_NORM_EPSILON};
-use features::tensor::{Device, Tensor, from_vec};
+use features::network::{Matrix, NORM_EPSILON, PATCH_NORM_EPSILON};
 
 use super::columns::{Moments, product_sums, sums};
 use super::layers::Mode;
@@ -74,18 +73,11 @@ pub struct Pass<'a> {
     weights: Vec<Vec<f32>>,
     kept: Vec<Kept>,
     rows: usize,
-    device: &'a Device,
 }
 
 impl<'a> Pass<'a> {
     /// Runs the head on `[rows, inputs]`; the second value is `[rows, classes]`.
-    pub fn forward(
-        kind: Kind,
-        layers: &'a [Layer],
-        cells: Vec<f32>,
-        mode: Mode,
-        device: &'a Device,
-    ) -> (Self, Vec<f32>) {
+    pub fn forward(kind: Kind, layers: &'a [Layer], cells: Vec<f32>, mode: Mode) -> (Self, Vec<f32>) {
         let rows = cells.len() / layers[0].inputs;
         let (mut weights, mut weight_lengths) = (Vec::new(), Vec::new());
         for layer in layers {
@@ -100,7 +92,7 @@ impl<'a> Pass<'a> {
             weights.push(weight);
             weight_lengths.push(lengths);
         }
-        let mut pass = Self { kind, layers, weight_lengths, weights, kept: Vec::new(), rows, device };
+        let mut pass = Self { kind, layers, weight_lengths, weights, kept: Vec::new(), rows };
         let mut values = cells;
         for index in 0..layers.len() {
             values = pass.layer_forward(index, values, mode);
@@ -111,7 +103,7 @@ impl<'a> Pass<'a> {
     fn layer_forward(&mut self, index: usize, cells: Vec<f32>, mode: Mode) -> Vec<f32> {
         let layer = &self.layers[index];
         let input = cells;
-        let mut value = times(&input, &self.used(index).transpose());
+        let mut value = times(&input, layer.inputs, self.used(index).transposed(), layer.outputs);
         let (mut response, mut lengths) = (Vec::new(), Vec::new());
         if self.kind == Kind::Bcos {
             // METHOD: B-cos layer with B = 2: y = |z| z / sqrt(|x|^2 + 1e-6), z = W x with unit rows of W.
@@ -146,9 +138,8 @@ impl<'a> Pass<'a> {
     }
 
     /// A layer's weight as used: `[outputs, inputs]`.
-    fn used(&self, index: usize) -> Tensor<2> {
-        let layer = &self.layers[index];
-        from_vec(self.weights[index].clone(), [layer.outputs, layer.inputs], self.device)
+    fn used(&self, index: usize) -> Matrix<'_> {
+        Matrix::rows(&self.weights[index], self.layers[index].inputs)
     }
 
     /// Mean and biased variance that each norm used, in the order of the layers that have one.
@@ -191,7 +182,7 @@ impl<'a> Pass<'a> {
                 gradient.iter_mut().zip(response).for_each(|(g, z)| *g *= z.abs() * factor);
             }
         }
-        let mut weight = transposed_times(&gradient, layer.outputs, &kept.input, layer.inputs, self.device);
+        let mut weight = transposed_times(&gradient, layer.outputs, &kept.input, layer.inputs);
         if self.kind == Kind::Bcos {
             // The gradient through the division by a row's length has no part along the row.
             let rows = weight.chunks_mut(layer.inputs).zip(self.weights[index].chunks(layer.inputs));
@@ -204,7 +195,7 @@ impl<'a> Pass<'a> {
         if index == 0 {
             return (gradients, Vec::new());
         }
-        let mut below = times(&gradient, &self.used(index));
+        let mut below = times(&gradient, layer.outputs, self.used(index), layer.inputs);
         if self.kind == Kind::Bcos {
             let input = &kept.input;
             for ((below, input), pull) in below.chunks_mut(layer.inputs).zip(input.chunks(layer.inputs)).zip(&pull) {

@@ -30,7 +30,7 @@ impl Pass<'_> {
         let ([tiles, _], device) = (labels.dims(), cells.device());
         let (positions, classes) = (self.positions, self.classes);
         let plain = layers.plain();
-        let (pass, values) = fused::Pass::forward(layers.kind(), &plain, to_vec(cells), mode, &device);
+        let (pass, values) = fused::Pass::forward(layers.kind(), &plain, to_vec(cells), mode);
         let offset = self.spec.offset.value(classes);
         let mut logits = vec![offset; tiles * classes];
         for (logits, cells) in logits.chunks_mut(classes).zip(values.chunks(positions * classes)) {

@@ -1,31 +1,20 @@
-//! Matrix products over long matrices, a block of rows at a time, so that what goes in and out of a product stays in
-//! the cache.
+//! Matrix products over plain rows, which are neither copied nor rearranged.
 
-use features::tensor::{Device, Tensor, from_vec, to_vec};
+use features::network::{Matrix, Onto, product};
 
-/// Rows of a block: below the size from which the library would split one product over threads that are busy already.
-const BLOCK: usize = 256;
-
-/// `[rows, inputs]` times `[inputs, outputs]`.
-pub fn times(values: &[f32], right: &Tensor<2>) -> Vec<f32> {
-    let [inputs, outputs] = right.dims();
-    let device = right.device();
-    let mut product = Vec::with_capacity(values.len() / inputs * outputs);
-    for block in values.chunks(BLOCK * inputs) {
-        let left = from_vec(block.to_vec(), [block.len() / inputs, inputs], &device);
-        product.extend(to_vec(left.matmul(right.clone())));
-    }
-    product
+/// `[rows, inputs]` times `right` `[inputs, outputs]`.
+pub fn times(values: &[f32], inputs: usize, right: Matrix<'_>, outputs: usize) -> Vec<f32> {
+    let rows = values.len() / inputs;
+    let mut made = vec![0.0; rows * outputs];
+    product([rows, inputs, outputs], Matrix::rows(values, inputs), right, &mut made, Onto::Nothing);
+    made
 }
 
 /// The transpose of `[rows, columns]` times `[rows, inputs]`: `[columns, inputs]`.
-pub fn transposed_times(values: &[f32], columns: usize, others: &[f32], inputs: usize, device: &Device) -> Vec<f32> {
-    let mut sum = vec![0f32; columns * inputs];
-    for (values, others) in values.chunks(BLOCK * columns).zip(others.chunks(BLOCK * inputs)) {
-        let rows = values.len() / columns;
-        let left = from_vec(values.to_vec(), [rows, columns], device);
-        let right = from_vec(others.to_vec(), [rows, inputs], device);
-        sum.iter_mut().zip(to_vec(left.transpose().matmul(right))).for_each(|(sum, x)| *sum += x);
-    }
-    sum
+pub fn transposed_times(values: &[f32], columns: usize, others: &[f32], inputs: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    let mut made = vec![0.0; columns * inputs];
+    let left = Matrix::rows(values, columns).transposed();
+    product([columns, rows, inputs], left, Matrix::rows(others, inputs), &mut made, Onto::Nothing);
+    made
 }

@@ -28,17 +28,22 @@ pub fn fit(
     let specs = config.specs(context.classes, Some(backbone))?;
     let (linear, layered): (Vec<&Vec<ProbeSpec>>, Vec<&Vec<ProbeSpec>>) =
         specs.iter().partition(|specs| specs.iter().any(|spec| spec.head.kind() == Kind::Linear));
-    let mut trained = Vec::new();
-    let mut rest = linears(stage, &linear, data, context)?.into_iter();
-    for specs in &linear {
-        trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
-    }
-    let all: Vec<ProbeSpec> = layered.iter().flat_map(|specs| specs.iter().cloned()).collect();
-    let epochs = all.iter().map(|spec| spec.epochs).sum::<usize>();
-    let progress = stage.progress("layered probes", epochs as u64, "epochs");
-    let mut rest = mlp::train(&all, &data.train, context, &|| progress.advance(1)).into_iter();
+    let flat = |entries: &[&Vec<ProbeSpec>]| -> Vec<ProbeSpec> {
+        entries.iter().flat_map(|specs| specs.iter().cloned()).collect()
+    };
+    let (flat_linear, flat_layered) = (flat(&linear), flat(&layered));
+    let epochs: usize = flat_linear.iter().chain(&flat_layered).map(|spec| spec.epochs).sum();
+    let progress = stage.progress("probes", epochs as u64, "epochs");
+    let after_epoch = |probes: usize| progress.advance(probes as u64);
+    // The linear ones are small products in a row, which cannot fill all threads.
+    let (linears, mlps) = rayon::join(
+        || linears(&flat_linear, data, context, &after_epoch),
+        || mlp::train(&flat_layered, &data.train, context, &|| after_epoch(1)),
+    );
     drop(progress);
-    for specs in &layered {
+    let mut trained = Vec::new();
+    let mut rest = linears?.into_iter().chain(mlps);
+    for specs in linear.iter().chain(&layered) {
         trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
     }
     for (import, bytes) in config.import.iter().zip(imports) {
@@ -58,29 +63,26 @@ pub fn fit(
     Ok(trained)
 }
 
-/// The linear probes of these entries, one after the other; those that go together are trained as one matrix.
-fn linears(stage: &Stage, entries: &[&Vec<ProbeSpec>], data: &Data, context: &Context) -> Result<Vec<Trained>> {
-    let specs: Vec<&ProbeSpec> = entries.iter().flat_map(|specs| specs.iter()).collect();
+/// Linear probes, in the order of `specs`; those that go together are trained as one matrix.
+fn linears(specs: &[ProbeSpec], data: &Data, context: &Context, after_epoch: &dyn Fn(usize)) -> Result<Vec<Trained>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let exact = spec.optimiser.method == Method::Lbfgs;
-        match groups.iter_mut().find(|group| !exact && linear::together(specs[group[0]], spec)) {
+        match groups.iter_mut().find(|group| !exact && linear::together(&specs[group[0]], spec)) {
             Some(group) => group.push(index),
             None => groups.push(vec![index]),
         }
     }
-    let epochs: usize = groups.iter().map(|group| specs[group[0]].epochs).sum();
-    let progress = stage.progress("linear probes", epochs as u64, "epochs");
     let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
     for group in groups {
         let members: Vec<ProbeSpec> = group.iter().map(|&index| specs[index].clone()).collect();
         let (train, validation) = (&data.train, &data.validation);
         let trained = if members[0].optimiser.method == Method::Lbfgs {
             let solved = exact::train(&members[0], train, validation, context)?;
-            progress.advance(members[0].epochs as u64);
+            after_epoch(members[0].epochs);
             vec![solved]
         } else {
-            linear::train(&members, train, validation, context, || progress.advance(1))
+            linear::train(&members, train, validation, context, || after_epoch(members.len()))
         };
         found.extend(group.into_iter().zip(trained));
     }

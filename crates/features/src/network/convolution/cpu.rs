@@ -8,7 +8,10 @@ use rayon::prelude::*;
 
 use super::{
     Finish, Geometry,
-    product::{Onto, Rows, product},
+    kernel::{Kernel, Side},
+    plane::Plane,
+    product::{Matrix, Onto, product},
+    winograd::{self, Scratch, Tiling},
 };
 use crate::tensor::{Tensor, from_vec, to_vec};
 
@@ -27,6 +30,15 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
     let [outputs, _, kernel_rows, kernel_columns] = weight.dims();
     let out = |axis: usize, size: usize, kernel: usize| (size + 2 * padding[axis] - kernel) / stride[axis] + 1;
     let (rows, columns) = (out(0, height, kernel_rows), out(1, width, kernel_columns));
+    let steps = finish.steps();
+    if winograd::suits(weight.dims(), stride, padding, [rows, columns]) {
+        let kernel = winograd::transformed(&Kernel::new(weight, Side::Output));
+        let tiling = Tiling { size: [height, width], padding, out: [rows, columns] };
+        let result = by_tiles(&tiling, &kernel, &to_vec(input), |values, image, channel, position| {
+            steps.run(values, channel, image * rows * columns + position);
+        });
+        return from_vec(result, [images, outputs, rows, columns], &device);
+    }
     let plane = Plane {
         rows: rows + (kernel_rows - 1) / stride[0],
         columns: columns + (kernel_columns - 1) / stride[1],
@@ -43,7 +55,6 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
         })
         .collect();
     let values = to_vec(input);
-    let steps = finish.steps();
     // A map that is one plane without a border is read where it is.
     let direct = phases == [1, 1] && stride == [1, 1] && padding == [0, 0];
     let result = by_image(images, outputs, rows * columns, |image, made, first| {
@@ -73,11 +84,33 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
 /// As [`super::convolve_transposed`].
 // METHOD: x[c, u] = sum over kernel positions a with u + p = i s + a of W[o, c, a]ᵀ y[o, i]. The positions a with
 // the same remainder r serve the same u: those with (u + p) mod s = r, which again form a plane.
-pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Tensor<4> {
+pub fn convolve_transposed(
+    given: Tensor<4>,
+    weight: &Tensor<4>,
+    geometry: Geometry,
+    size: [usize; 2],
+    factor: Option<&Tensor<4>>,
+) -> Tensor<4> {
     let Geometry { stride, padding } = geometry;
     let device = given.device();
     let [images, channels, height, width] = given.dims();
     let [_, inputs, kernel_rows, kernel_columns] = weight.dims();
+    let area = size[0] * size[1];
+    let met = factor.map_or(1, |factor| images / factor.dims()[0]);
+    let factor = factor.map(|factor| to_vec(factor.clone()));
+    let multiply = |values: &mut [f32], image: usize, position: usize| {
+        let Some(factor) = &factor else { return };
+        let factor = &factor[image / met * inputs * area + position..];
+        values.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
+    };
+    if winograd::suits(weight.dims(), stride, padding, size) {
+        let kernel = winograd::transformed(&Kernel::new(weight, Side::Input).flipped());
+        let tiling = Tiling { size: [height, width], padding: padding.map(|padding| 2 - padding), out: size };
+        let result = by_tiles(&tiling, &kernel, &to_vec(given), |values, image, channel, position| {
+            multiply(values, image, channel * area + position);
+        });
+        return from_vec(result, [images, inputs, size[0], size[1]], &device);
+    }
     let kernel_size = [kernel_rows, kernel_columns];
     let reach = [0, 1].map(|axis| (kernel_size[axis] - 1) / stride[axis]);
     // Planes are counted from the padded map's first row, so the last one any phase writes is this.
@@ -89,7 +122,6 @@ pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geome
     let kernel = Kernel::new(weight, Side::Input);
     let values = to_vec(given);
     let direct = reach == [0, 0] && [plane.rows, plane.columns] == [height, width];
-    let area = size[0] * size[1];
     let result = by_image(images, inputs, area, |image, made, first| {
         let map = &values[image * channels * height * width..][..channels * height * width];
         let padded = (!direct).then(|| {
@@ -111,6 +143,7 @@ pub fn convolve_transposed(given: Tensor<4>, weight: &Tensor<4>, geometry: Geome
                 }
             });
         }
+        multiply(made, image, first * area);
     });
     from_vec(result, [images, inputs, size[0], size[1]], &device)
 }
@@ -120,96 +153,53 @@ fn positions(rows: usize, columns: usize) -> impl Iterator<Item = [usize; 2]> {
     (0..rows).flat_map(move |row| (0..columns).map(move |column| [row, column]))
 }
 
-/// Fills `[images, channels, area]` by `make(image, its channels from `first` on, first)`, on all threads: an image
-/// each, and where there are fewer images than threads, some channels of an image each.
+/// Runs a tiling over all images and destination channels on all threads.
+fn by_tiles(
+    tiling: &Tiling,
+    kernel: &Kernel,
+    maps: &[f32],
+    finish: impl Fn(&mut [f32], usize, usize, usize) + Sync,
+) -> Vec<f32> {
+    let (map, area) = (kernel.from * tiling.size[0] * tiling.size[1], tiling.out[0] * tiling.out[1]);
+    let images = maps.len() / map;
+    let together = tiling.images_together().min(images / rayon::current_num_threads()).max(1);
+    by_images(images, kernel.to, area, together, |scratch: &mut Scratch, image, made, first| {
+        let count = (images - image).min(together);
+        let maps = &maps[image * map..][..count * map];
+        tiling.run(kernel, maps, first, made, scratch, |values, of, channel, position| {
+            finish(values, image + of, channel, position);
+        });
+    })
+}
+
+/// [`by_images`], one at a time.
 fn by_image(images: usize, channels: usize, area: usize, make: impl Fn(usize, &mut [f32], usize) + Sync) -> Vec<f32> {
-    let threads = rayon::current_num_threads().div_ceil(images.max(1));
-    let block = channels.div_ceil(threads).max(LEAST_CHANNELS).min(channels);
-    let blocks = channels.div_ceil(block);
-    let mut values = vec![0.0; images * channels * area];
-    let image_blocks = values.chunks_exact_mut(channels * area).flat_map(|image| image.chunks_mut(block * area));
-    let jobs: Vec<(usize, &mut [f32])> = image_blocks.enumerate().collect();
-    jobs.into_par_iter().for_each(|(job, made)| make(job / blocks, made, job % blocks * block));
-    values
+    by_images(images, channels, area, 1, |(): &mut (), image, made, first| make(image, made, first))
 }
 
-/// Rows of a map with a border, one channel after the other.
-#[derive(Debug, Clone, Copy)]
-struct Plane {
-    rows: usize,
-    columns: usize,
+/// Fills `[images, channels, area]` by `make(scratch, image, its channels from `first` on, first)`, on all threads:
+/// `together` images each, and where there are fewer images than threads, some channels of an image each.
+fn by_images<S: Default>(
+    images: usize,
     channels: usize,
-}
-
-impl Plane {
-    fn len(&self) -> usize {
-        self.rows * self.columns * self.channels
-    }
-
-    /// Copies every `stride`-th row and column of `map` from `start` on; what lies outside the map stays zero.
-    fn gather(&self, to: &mut [f32], map: &[f32], size: [usize; 2], start: [isize; 2], stride: [usize; 2]) {
-        let inside = |axis: usize, count: usize| {
-            let (start, stride) = (start[axis], stride[axis] as isize);
-            let first = if start < 0 { (-start + stride - 1) / stride } else { 0 };
-            let end = (size[axis] as isize - start + stride - 1).div_euclid(stride).clamp(first, count as isize);
-            first as usize..end.max(first) as usize
-        };
-        let (rows, columns) = (inside(0, self.rows), inside(1, self.columns));
-        if columns.is_empty() {
-            return;
-        }
-        let at = |axis: usize, index: usize| (start[axis] + (index * stride[axis]) as isize) as usize;
-        for channel in 0..self.channels {
-            for row in rows.clone() {
-                let from = &map[(channel * size[0] + at(0, row)) * size[1] + at(1, columns.start)..];
-                let to = &mut to[(channel * self.rows + row) * self.columns..][columns.clone()];
-                if stride[1] == 1 {
-                    to.copy_from_slice(&from[..to.len()]);
-                } else {
-                    to.iter_mut().zip(from.iter().step_by(stride[1])).for_each(|(to, from)| *to = *from);
-                }
-            }
-        }
-    }
-}
-
-/// Which side of the weights is the product's destination.
-#[derive(Debug, Clone, Copy)]
-enum Side {
-    Output,
-    Input,
-}
-
-/// The weights as one matrix a kernel position, destination by source channels.
-struct Kernel {
-    values: Vec<f32>,
-    to: usize,
-    from: usize,
-}
-
-impl Kernel {
-    fn new(weight: &Tensor<4>, side: Side) -> Self {
-        let [outputs, inputs, rows, columns] = weight.dims();
-        let positions = rows * columns;
-        let weights = to_vec(weight.clone());
-        let (to, from) = match side {
-            Side::Output => (outputs, inputs),
-            Side::Input => (inputs, outputs),
-        };
-        let mut values = Vec::with_capacity(weights.len());
-        for position in 0..positions {
-            for target in 0..to {
-                values.extend((0..from).map(|source| {
-                    let (output, input) = match side {
-                        Side::Output => (target, source),
-                        Side::Input => (source, target),
-                    };
-                    weights[(output * inputs + input) * positions + position]
-                }));
-            }
-        }
-        Self { values, to, from }
-    }
+    area: usize,
+    together: usize,
+    make: impl Fn(&mut S, usize, &mut [f32], usize) + Sync,
+) -> Vec<f32> {
+    let mut values = vec![0.0; images * channels * area];
+    let threads = rayon::current_num_threads().div_ceil(images.max(1));
+    let block = if together > 1 { channels } else { channels.div_ceil(threads).max(LEAST_CHANNELS).min(channels) };
+    let jobs: Vec<(usize, usize, &mut [f32])> = values
+        .chunks_mut(together * channels * area)
+        .enumerate()
+        .flat_map(|(group, made)| {
+            // Several images are one piece: their channels do not lie side by side.
+            let size = if together > 1 { made.len() } else { block * area };
+            made.chunks_mut(size).enumerate().map(move |(part, made)| (group * together, part * block, made))
+        })
+        .collect();
+    jobs.into_par_iter().for_each_init(S::default, |scratch, (image, first, made)| make(scratch, image, made, first));
+    values
 }
 
 /// A kernel position: its matrix, and by how much it moves the source.
@@ -282,13 +272,10 @@ impl Cover<'_> {
         for start in (0..length).step_by(TILE) {
             let count = TILE.min(length - start);
             for (index, tap) in self.taps.iter().enumerate() {
-                let left = Rows {
-                    values: &kernel.values[(tap.matrix * kernel.to + first) * kernel.from..],
-                    stride: kernel.from,
-                };
-                let right = Rows { values: &source[tap.offset + start..], stride: area };
+                let left = Matrix::rows(&kernel.values[(tap.matrix * kernel.to + first) * kernel.from..], kernel.from);
+                let right = Matrix::rows(&source[tap.offset + start..], area);
                 let onto = if index == 0 { Onto::Nothing } else { Onto::Sum };
-                product([channels, kernel.from, count], left, right, &mut sums, count, onto);
+                product([channels, kernel.from, count], left, right, &mut sums, onto);
             }
             for row in start / width..=(start + count - 1) / width {
                 let columns = (row * width).max(start)..(row * width + self.columns).min(start + count);

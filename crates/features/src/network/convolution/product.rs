@@ -1,12 +1,36 @@
-//! The matrix product that the CPU's convolutions are made of: one call into the `gemm` crate, bounds checked here.
+//! The matrix product that the CPU's convolutions and heads are made of: one call into the `gemm` crate, bounds checked
+//! here.
 
-/// A row-major matrix inside a slice: rows lie `stride` values apart.
+/// A matrix inside a slice.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    /// First value of the first row and all that follows.
+pub struct Matrix<'a> {
+    /// Its first value and all that follows.
     pub values: &'a [f32],
-    /// Distance between the starts of two rows.
-    pub stride: usize,
+    /// Distance between the starts of two rows, and between the starts of two columns.
+    pub strides: [usize; 2],
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `width` values, one behind the other.
+    pub fn rows(values: &'a [f32], width: usize) -> Self {
+        Self { values, strides: [width, 1] }
+    }
+
+    /// The same matrix with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        let [rows, columns] = self.strides;
+        Self { strides: [columns, rows], ..self }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
+        rows == 0
+            || columns == 0
+            || last(rows, self.strides[0])
+                .zip(last(columns, self.strides[1]))
+                .and_then(|(row, column)| row.checked_add(column))
+                .is_some_and(|last| last < self.values.len())
+    }
 }
 
 /// What is done with the values that the product meets at its destination.
@@ -18,23 +42,20 @@ pub enum Onto {
     Sum,
 }
 
-/// `out = left right` or `out += left right` for `left` `[m, k]`, `right` `[k, n]`, `out` `[m, n]` with rows
-/// `out_stride` apart.
+/// `out = left right` or `out += left right` for `left` `[m, k]`, `right` `[k, n]`, `out` `[m, n]`, the latter without
+/// gaps, on the calling thread.
 ///
 /// A value of `out` depends on its row, its column and `k` alone, so the way a product is cut does not show in it.
 ///
 /// Panics when a matrix is larger than its slice.
-pub fn product([m, k, n]: [usize; 3], left: Rows<'_>, right: Rows<'_>, out: &mut [f32], out_stride: usize, onto: Onto) {
-    let fits = |rows: usize, columns: usize, stride: usize, length: usize| {
-        rows == 0 || columns == 0 || (columns <= stride && (rows - 1) * stride + columns <= length)
-    };
-    assert!(fits(m, k, left.stride, left.values.len()), "the left matrix is larger than its slice");
-    assert!(fits(k, n, right.stride, right.values.len()), "the right matrix is larger than its slice");
-    assert!(fits(m, n, out_stride, out.len()), "the product is larger than its slice");
-    // A slice has at most isize::MAX bytes, so the strides fit.
-    let [left_stride, right_stride, out_stride] = [left.stride, right.stride, out_stride].map(|s| s as isize);
-    // SAFETY: the three assertions keep every `row * stride + column` inside its slice; `out` is borrowed mutably, so
-    // it overlaps neither operand.
+pub fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], onto: Onto) {
+    assert!(left.holds(m, k), "the left matrix is larger than its slice");
+    assert!(right.holds(k, n), "the right matrix is larger than its slice");
+    assert!(Matrix::rows(out, n).holds(m, n), "the product is larger than its slice");
+    // A slice has at most isize::MAX bytes, so strides that stay inside it fit.
+    let [left_strides, right_strides] = [left.strides, right.strides].map(|strides| strides.map(|s| s as isize));
+    // SAFETY: the three assertions keep every `row * stride + column * stride` inside its slice; `out` is borrowed
+    // mutably, so it overlaps neither operand.
     #[expect(unsafe_code, reason = "gemm takes pointers; its safe wrappers know no strides")]
     unsafe {
         gemm::gemm(
@@ -43,14 +64,14 @@ pub fn product([m, k, n]: [usize; 3], left: Rows<'_>, right: Rows<'_>, out: &mut
             k,
             out.as_mut_ptr(),
             1,
-            out_stride,
+            n as isize,
             onto == Onto::Sum,
             left.values.as_ptr(),
-            1,
-            left_stride,
+            left_strides[1],
+            left_strides[0],
             right.values.as_ptr(),
-            1,
-            right_stride,
+            right_strides[1],
+            right_strides[0],
             1.0,
             1.0,
             false,
@@ -66,21 +87,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strided_rows_are_multiplied_and_added() {
-        let left = [1.0, 2.0, 9.0, 3.0, 4.0];
+    fn strided_matrices_are_multiplied_and_added() {
+        let left = Matrix { values: &[1.0, 2.0, 9.0, 3.0, 4.0], strides: [3, 1] };
         let right = [1.0, 0.5, -1.0, 2.0, 0.25, 3.0];
-        let mut out = [7.0; 7];
-        let (left, right) = (Rows { values: &left, stride: 3 }, Rows { values: &right, stride: 3 });
-        product([2, 2, 3], left, right, &mut out, 4, Onto::Nothing);
-        assert_eq!(out, [5.0, 1.0, 5.0, 7.0, 11.0, 2.5, 9.0]);
-        product([2, 2, 3], left, right, &mut out, 4, Onto::Sum);
-        assert_eq!(out, [10.0, 2.0, 10.0, 7.0, 22.0, 5.0, 18.0]);
+        let mut out = [7.0; 5];
+        product([2, 2, 2], left, Matrix { values: &right, strides: [3, 1] }, &mut out, Onto::Nothing);
+        assert_eq!(out, [5.0, 1.0, 11.0, 2.5, 7.0]);
+        product([2, 2, 2], left, Matrix { values: &right, strides: [3, 1] }, &mut out, Onto::Sum);
+        assert_eq!(out, [10.0, 2.0, 22.0, 5.0, 7.0]);
+        // [1 3; 2 4] times the same.
+        product([2, 2, 2], left.transposed(), Matrix { values: &right, strides: [3, 1] }, &mut out, Onto::Nothing);
+        assert_eq!(out, [7.0, 1.25, 10.0, 2.0, 7.0]);
     }
 
     #[test]
     #[should_panic(expected = "the right matrix is larger")]
     fn a_matrix_that_leaves_its_slice_is_refused() {
-        let rows = Rows { values: &[0.0; 4], stride: 2 };
-        product([2, 2, 3], rows, rows, &mut [0.0; 6], 3, Onto::Nothing);
+        let matrix = Matrix::rows(&[0.0; 4], 2);
+        product([2, 2, 3], matrix, matrix, &mut [0.0; 6], Onto::Nothing);
     }
 }
