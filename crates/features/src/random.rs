@@ -5,6 +5,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Binomial, Distribution};
 
 /// A random stream; draw from it with the functions of this module.
 pub type Stream = ChaCha8Rng;
@@ -42,6 +43,11 @@ pub fn normal(rng: &mut Stream) -> f64 {
 pub fn below(rng: &mut Stream, n: usize) -> usize {
     assert!(n > 0, "no number is below 0");
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
+}
+
+/// How many of `n` tries succeed, each with probability `p`, which is cut to [0, 1].
+pub fn binomial(rng: &mut Stream, n: u64, p: f64) -> u64 {
+    Binomial::new(n, p.clamp(0.0, 1.0)).expect("a probability").sample(rng)
 }
 
 /// Permutes `items` in place, every order equally likely (Fisher-Yates).
@@ -97,5 +103,18 @@ mod tests {
         assert_ne!(items, (0..50).collect::<Vec<_>>());
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn binomial_numbers_have_their_mean_and_variance() {
+        let mut rng = stream(1, &["binomial"]);
+        for (n, p) in [(2000, 0.9), (2000, 0.001), (12, 0.3), (5, 1.0), (0, 0.5)] {
+            let draws: Vec<f64> = (0..4000).map(|_| binomial(&mut rng, n, p) as f64).collect();
+            let mean = draws.iter().sum::<f64>() / 4000.0;
+            let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4000.0;
+            let (want, spread) = (n as f64 * p, n as f64 * p * (1.0 - p));
+            assert!((mean - want).abs() <= 4.0 * (spread / 4000.0).sqrt() + 1e-12, "{n} {p} {mean}");
+            assert!((variance - spread).abs() <= 0.15 * spread + 1e-12, "{n} {p} {variance}");
+        }
     }
 }

@@ -84,8 +84,8 @@ pub fn judge(data: &Data) -> Vec<Sign> {
     let (r, gridpg, epg) = (data.roles, Metric::GridPointingGame, Metric::EnergyPointingGame);
     let sign =
         |number, statement, note, evidence| Sign { number, statement, reported: reported(number), note, evidence };
-    let mut two =
-        data.methods(Kind::Bcos, &["bcos", "input_x_gradient", "grad_cam"], gridpg, Expected::Higher, (&r.ce, &r.bce));
+    let two = ["bcos", "input_x_gradient", "grad_cam", "lime"];
+    let mut two = data.methods(Kind::Bcos, &two, gridpg, Expected::Higher, (&r.ce, &r.bce));
     two.sort_by_key(|found| crate::labels::method_rank(&found.method));
     let mut five: Vec<Evidence> = data.main(epg, Expected::Higher, (&r.ce, &r.bce));
     five.extend(data.backbones.iter().map(|backbone| data.gap(backbone)));
@@ -115,15 +115,16 @@ pub fn judge(data: &Data) -> Vec<Sign> {
         sign(
             1,
             "On conventional backbones, LRP and Integrated Gradients localise better under BCE",
-            "LIME is not implemented.",
-            data.methods(conventional, &["lrp", "integrated_gradients"], gridpg, Expected::Higher, (&r.ce, &r.bce)),
+            "",
+            data.methods(
+                conventional,
+                &["lrp", "integrated_gradients", "lime"],
+                gridpg,
+                Expected::Higher,
+                (&r.ce, &r.bce),
+            ),
         ),
-        sign(
-            2,
-            "On B-cos backbones, inherent maps, Input × Gradient and Grad-CAM localise better under BCE",
-            "LIME is not implemented.",
-            two,
-        ),
+        sign(2, "On B-cos backbones, inherent maps, Input × Gradient and Grad-CAM localise better under BCE", "", two),
         sign(
             3,
             "On conventional backbones, Input × Gradient and Grad-CAM do not gain consistently",
