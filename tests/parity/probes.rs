@@ -130,7 +130,7 @@ fn the_exact_optimum_is_that_of_scikit_learn() {
     let stored: Digits = expected::read("probe_digits");
     let number = |symbol: char| symbol.to_digit(17).expect("a digit of base 17");
     let pooled: Vec<f32> = stored.rows.iter().flat_map(|row| row.chars().map(|c| number(c) as f32 / 16.0)).collect();
-    let labels: Vec<usize> = stored.labels.chars().map(|c| number(c) as usize).collect();
+    let labels: Vec<Vec<usize>> = stored.labels.chars().map(|c| vec![number(c) as usize]).collect();
     let n = labels.len();
     let image_ids = (0..n as i64).collect();
     let split = Split { image_ids, labels, pooled, channels: 64, size: [1, 1], ..Split::default() };

@@ -125,6 +125,7 @@ mod tests {
             label: None,
             rgb: Rgb { width: 1, height: 1, data: vec![value; 3] },
             labels: vec![],
+            set_aside: vec![],
             boxes: vec![],
         };
         let tiles = [image(10), image(20), image(30), image(40)];

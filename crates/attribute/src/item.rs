@@ -165,6 +165,7 @@ mod tests {
             label: None,
             rgb: Rgb { width: 2, height: 3, data: vec![0; 18] },
             labels: vec![],
+            set_aside: vec![],
             boxes: vec![found(7), found(2), found(7)],
         };
         let item = of_scene(&image, false);

@@ -20,7 +20,7 @@ use crate::table::{FEATURES, FeatureRows, IMAGES, ImageRows};
 use crate::tensor::{Device, to_vec};
 
 /// Raised whenever the same configuration would give other features.
-const ALGORITHM: u32 = 3;
+const ALGORITHM: u32 = 4;
 /// Images in a part of the table, at most about: a part is made of whole parts of the image table.
 const PART: usize = 1000;
 /// Bytes of maps in a part, about: what a thread holds until the part is written.
@@ -196,6 +196,7 @@ impl Extractor {
             rows.split.push(image.split.clone());
             rows.label.push(image.label);
             rows.labels.push(image.labels.clone());
+            rows.set_aside.push(image.set_aside.clone());
         }
         rows.embedding.extend(embeddings);
         rows.map.extend(maps);

@@ -2,6 +2,7 @@
 
 mod decode;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -67,6 +68,8 @@ pub struct Image {
     pub label: Option<i32>,
     /// The classes it counts as, ascending.
     pub labels: Vec<i32>,
+    /// The classes it has only in objects that are set aside, ascending.
+    pub set_aside: Vec<i32>,
     /// The picture.
     pub rgb: Rgb,
     /// Objects in it.
@@ -131,10 +134,17 @@ fn decode_row(rows: &ImageRows, row: usize, geometry: &Geometry) -> Result<Image
         split: rows.split[row].clone(),
         label: rows.label[row],
         labels: rows.labels[row].clone(),
+        set_aside: set_aside(&rows.labels[row], &rows.set_aside[row]),
         boxes: rows.boxes[row].iter().filter_map(|&object| geometry.apply_to_box(object, width, height)).collect(),
         key,
         rgb: geometry.apply(rgb),
     })
+}
+
+/// Classes of objects that are set aside, without the image's own.
+fn set_aside(labels: &[i32], objects: &[Box2]) -> Vec<i32> {
+    let classes: BTreeSet<i32> = objects.iter().map(|object| object.class).collect();
+    classes.into_iter().filter(|class| !labels.contains(class)).collect()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub const BAD_IMAGES: Table = Table {
 /// What a frozen backbone makes of each image.
 pub const FEATURES: Table = Table {
     name: "features",
-    version: Version { major: 1, minor: 1 },
+    version: Version { major: 1, minor: 2 },
     row: "one image under one backbone; key image_id",
     columns: &[
         Column::new("image_id", Values::I64, "image_id of the image table"),
@@ -58,6 +58,11 @@ pub const FEATURES: Table = Table {
         Column::new("embedding", Values::Tensor, "mean of the map over positions, shape [channels]"),
         Column::new("map", Values::Tensor, "last feature map, shape [channels, rows, columns]"),
         Column::new("labels", Values::I32List, "classes the image counts as, ascending"),
+        Column::new(
+            "set_aside",
+            Values::I32List,
+            "classes the image has only in objects that are set aside, ascending; they count as absent, and metrics look away",
+        ),
     ],
 };
 
@@ -172,6 +177,7 @@ pub struct FeatureRows {
     pub embedding: Vec<f32>,
     pub map: Vec<f32>,
     pub labels: Vec<Vec<i32>>,
+    pub set_aside: Vec<Vec<i32>>,
 }
 
 impl FeatureRows {
@@ -192,6 +198,7 @@ impl FeatureRows {
             Cells::Tensor(self.embedding),
             Cells::Tensor(self.map),
             Cells::I32List(self.labels),
+            Cells::I32List(self.set_aside),
         ]
     }
 
@@ -206,6 +213,7 @@ impl FeatureRows {
             embedding: columns.next()?,
             map: columns.next()?,
             labels: columns.next()?,
+            set_aside: columns.next()?,
         })
     }
 }

@@ -21,7 +21,8 @@ fn invented(n: usize, maps: usize, seed: u64) -> Split {
     for image in 0..n {
         let label = random::below(&mut rng, CLASSES);
         split.image_ids.push(image as i64);
-        split.labels.push(label);
+        split.labels.push(vec![label]);
+        split.set_aside.push(vec![]);
         for channel in 0..channels {
             let centre = if channel % CLASSES == label { 1.3 } else { 1.0 };
             let mean = centre + 0.4 * random::normal(&mut rng);

@@ -8,8 +8,10 @@ use features::tensor::{Device, Tensor, from_vec};
 pub struct Split {
     /// One an image.
     pub image_ids: Vec<i64>,
-    /// One an image, below the number of classes.
-    pub labels: Vec<usize>,
+    /// Classes of each image, ascending, below the number of classes; one each in most data sets.
+    pub labels: Vec<Vec<usize>>,
+    /// Classes that an image has only in objects that are set aside: absent in training, not counted by metrics.
+    pub set_aside: Vec<Vec<usize>>,
     /// Pooled features `[n, channels]`.
     pub pooled: Vec<f32>,
     /// Feature maps `[n', channels, height * width]` of the first n' images.
@@ -34,6 +36,11 @@ impl Split {
     /// Number of images whose maps are kept.
     pub fn maps_len(&self) -> usize {
         self.maps.len() / (self.channels * self.positions()).max(1)
+    }
+
+    /// Whether images may have several classes, or none.
+    pub fn is_multi_label(&self) -> bool {
+        self.labels.iter().any(|labels| labels.len() != 1)
     }
 
     /// Positions of a map.
@@ -65,9 +72,11 @@ pub fn select(rows: &[i32], device: &Device) -> Tensor<1, Int> {
 }
 
 /// Labels as rows of 0 and 1: `[n, classes]`.
-pub fn one_hot(labels: &[usize], classes: usize, device: &Device) -> Tensor<2> {
+pub fn multi_hot(labels: &[Vec<usize>], classes: usize, device: &Device) -> Tensor<2> {
     let mut values = vec![0.0; labels.len() * classes];
-    labels.iter().enumerate().for_each(|(row, label)| values[row * classes + label] = 1.0);
+    for (row, labels) in values.chunks_mut(classes).zip(labels) {
+        labels.iter().for_each(|&label| row[label] = 1.0);
+    }
     from_vec(values, [labels.len(), classes], device)
 }
 
@@ -95,7 +104,8 @@ pub(crate) mod tests {
         for image in 0..n {
             let label = image % 4;
             split.image_ids.push(image as i64);
-            split.labels.push(label);
+            split.labels.push(vec![label]);
+            split.set_aside.push(vec![]);
             for channel in 0..channels {
                 let centre = if channel == label { 3.0 } else { 1.0 };
                 let cells: Vec<f32> =

@@ -113,9 +113,9 @@ impl<'a> Problem<'a> {
             for (class, (logit, weight)) in logits.iter_mut().zip(weights.chunks(channels)).enumerate() {
                 *logit = dot(weight, &input) + offset + biases.get(class).copied().unwrap_or(0.0);
             }
-            labels[self.split.labels[row]] = 1.0;
+            self.split.labels[row].iter().for_each(|&label| labels[label] = 1.0);
             value += objective.row(&logits, &labels, &mut slopes);
-            labels[self.split.labels[row]] = 0.0;
+            labels.fill(0.0);
             let (weight_gradient, bias_gradient) = gradient.split_at_mut(classes * channels);
             for (gradient, slope) in weight_gradient.chunks_mut(channels).zip(&slopes) {
                 gradient.iter_mut().zip(&input).for_each(|(g, x)| *g += slope * x);
@@ -128,13 +128,13 @@ impl<'a> Problem<'a> {
     fn accuracy(&self, weights: &Weights) -> Result<f64> {
         let (weight, bias) = (weights.get("fc.weight")?, weights.get("fc.bias").ok());
         let mut hits = 0;
-        for (row, &label) in self.split.pooled.chunks(self.split.channels).zip(&self.split.labels) {
+        for (row, labels) in self.split.pooled.chunks(self.split.channels).zip(&self.split.labels) {
             let logit = |(class, weight): (usize, &[f32])| {
                 let sum: f64 = weight.iter().zip(row).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
                 (sum + bias.map_or(0.0, |bias| f64::from(bias.values[class]))) as f32
             };
             let logits: Vec<f32> = weight.values.chunks(self.split.channels).enumerate().map(logit).collect();
-            hits += usize::from(argmax(&logits) == label);
+            hits += usize::from(labels.contains(&argmax(&logits)));
         }
         Ok(f64::from(hits as u32) / self.split.len() as f64)
     }

@@ -5,7 +5,7 @@
 
 use features::tensor::{Tensor, from_vec, to_vec};
 
-use crate::data::{Split, batches, one_hot, select};
+use crate::data::{Split, batches, multi_hot, select};
 use crate::loss::Objective;
 use crate::optimiser::Memory;
 use crate::schedule::Length;
@@ -40,7 +40,7 @@ pub fn train(
     let scale = feature_scale(first.scaling, train);
     let mut stack = Stack::new(&probes, train.channels, context);
     let inputs = train.pooled(&context.device).mul_scalar(scale as f32);
-    let labels = one_hot(&train.labels, context.classes, &context.device);
+    let labels = multi_hot(&train.labels, context.classes, &context.device);
     let length = Length { epochs: first.epochs, steps: train.len().div_ceil(first.batch) };
     let mut logs = vec![Vec::new(); probes.len()];
     let mut states = vec![Status::Trained; probes.len()];
@@ -229,9 +229,9 @@ impl Stack {
         let inputs = split.pooled(&self.offset.device()).mul_scalar(scale as f32);
         let logits = to_vec(self.logits(inputs));
         let mut hits = vec![0usize; self.biased.len()];
-        for (row, &label) in logits.chunks(self.biased.len() * self.classes).zip(&split.labels) {
+        for (row, labels) in logits.chunks(self.biased.len() * self.classes).zip(&split.labels) {
             for (hits, logits) in hits.iter_mut().zip(row.chunks(self.classes)) {
-                *hits += usize::from(crate::data::argmax(logits) == label);
+                *hits += usize::from(labels.contains(&crate::data::argmax(logits)));
             }
         }
         hits.into_iter().map(|hits| hits as f64 / split.len() as f64).collect()

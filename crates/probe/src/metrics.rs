@@ -1,7 +1,7 @@
 //! How good predictions are: accuracies, calibration, and the multi-label measures of the reference.
 
-/// Share of rows whose label is among the `k` largest values; of equal values the first counts as larger.
-pub fn top_k(values: &[f32], labels: &[usize], k: usize) -> f64 {
+/// Share of rows with a label among the `k` largest values; of equal values the first counts as larger.
+pub fn top_k(values: &[f32], labels: &[Vec<usize>], k: usize) -> f64 {
     let classes = values.len() / labels.len().max(1);
     let hit = |row: &[f32], label: usize| {
         let own = row[label];
@@ -9,7 +9,7 @@ pub fn top_k(values: &[f32], labels: &[usize], k: usize) -> f64 {
         before < k
     };
     let rows = values.chunks(classes.max(1)).zip(labels);
-    rows.filter(|(row, label)| hit(row, **label)).count() as f64 / labels.len().max(1) as f64
+    rows.filter(|(row, labels)| labels.iter().any(|&label| hit(row, label))).count() as f64 / labels.len().max(1) as f64
 }
 
 /// Expected calibration error: the mean distance, over equal bins of confidence weighted by their rows, between mean
@@ -131,11 +131,13 @@ mod tests {
     #[test]
     fn the_label_may_be_among_the_first_k() {
         let values = [0.1, 0.9, 0.5, 0.5, 0.2, 0.3, 0.2, 0.1];
-        let labels = [2, 2];
+        let labels = [vec![2], vec![2]];
         let rates: Vec<f64> = (1..=4).map(|k| top_k(&values, &labels, k)).collect();
         assert_eq!(rates, [0.0, 0.5, 1.0, 1.0]);
         // Equal values: class 2 comes before class 3.
-        assert_eq!([top_k(&values[..4], &[3], 2), top_k(&values[..4], &[3], 3)], [0.0, 1.0]);
+        assert_eq!([top_k(&values[..4], &[vec![3]], 2), top_k(&values[..4], &[vec![3]], 3)], [0.0, 1.0]);
+        // Any of several labels will do, and none never does.
+        assert_eq!(top_k(&values, &[vec![0, 1], vec![]], 1), 0.5);
     }
 
     #[test]

@@ -139,7 +139,7 @@ mod tests {
             let logits = network.forward(test.map_batch(0, 80, &cpu()));
             assert_eq!(logits.dims(), [80, 4, 1, 1]);
             let logits = to_vec(logits);
-            let hits = logits.chunks(4).zip(&test.labels).filter(|(row, label)| argmax(row) == **label).count();
+            let hits = logits.chunks(4).zip(&test.labels).filter(|(row, labels)| labels.contains(&argmax(row))).count();
             assert!(hits >= 76, "{} {hits}", spec.id());
         }
     }

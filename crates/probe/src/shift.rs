@@ -122,11 +122,11 @@ impl<'a> Problem<'a> {
         let unknowns = channels + 1;
         let (mut value, mut gradient, mut hessian) = (0.0, vec![0.0; unknowns], vec![0.0; unknowns * unknowns]);
         let rows = self.inputs.chunks(channels).zip(self.logits.chunks(self.classes));
-        for ((input, logits), &label) in rows.zip(&self.train.labels) {
+        for ((input, logits), labels) in rows.zip(&self.train.labels) {
             let shift = input.iter().zip(common).map(|(x, d)| x * d).sum::<f64>() + self.offset;
             let (mut slope, mut curve, mut mixed) = (0.0, 0.0, 0.0);
             for (class, source) in logits.iter().enumerate() {
-                let target = if class == label { 1.0 } else { off };
+                let target = if labels.contains(&class) { 1.0 } else { off };
                 let logit = temperature * source + shift;
                 let small = (-logit.abs()).exp();
                 value += logit.max(0.0) + small.ln_1p() - target * logit;

@@ -75,13 +75,13 @@ pub const PROBES: Table = Table {
         Column::nullable(
             "validation_accuracy",
             Values::F64,
-            "share of the validation split whose largest logit is the label's",
+            "share of the validation split whose largest logit is that of the label, or of one of them",
         ),
         Column::nullable("test_accuracy", Values::F64, "the same on the test split"),
         Column::nullable(
             "test_top5",
             Values::F64,
-            "share of the test split whose label is among the five largest logits",
+            "share of the test split with a label among the five largest logits",
         ),
         Column::nullable(
             "calibration_error",
@@ -125,7 +125,7 @@ pub const LOG: Table = Table {
         Column::new(
             "metric",
             Values::Text,
-            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature, candidate_accuracy (of each step size that was tried)",
+            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature, candidate_accuracy (of each step size that was tried); of data sets with several labels an image, on the test split and in percent: mean_average_precision, and precision, recall and f1 of sigmoids from 0.5 on as *_macro (mean over classes) and *_micro (of summed counts)",
         ),
         Column::new("value", Values::F64, "the measurement"),
         Column::new("learning_rate", Values::F64, "step size at that time"),
@@ -140,7 +140,11 @@ pub const PREDICTIONS: Table = Table {
     columns: &[
         Column::new("probe_id", Values::Text, "probe"),
         Column::new("image_id", Values::I64, "image_id of the image table"),
-        Column::new("label", Values::I32, "class of the image"),
+        Column::new(
+            "label",
+            Values::I32,
+            "class of the image; of several, the predicted one if it is among them, else the first; -1 for an image without any",
+        ),
         Column::new("predicted", Values::I32, "class of the largest logit, the first of equals"),
         Column::new("probability", Values::F32, "softmax of the predicted class, whatever the loss"),
         Column::new("logits", Values::F32List, "one a class, offset included"),

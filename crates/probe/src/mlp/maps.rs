@@ -2,7 +2,7 @@
 
 use features::tensor::{Device, Tensor, to_vec};
 
-use crate::data::{Split, one_hot, select};
+use crate::data::{Split, multi_hot, select};
 use crate::spec::Scaling;
 use crate::trained::Context;
 
@@ -40,7 +40,7 @@ impl Maps {
         };
         Self {
             cells: cells.mul_scalar(scale).reshape([n, positions * channels]),
-            labels: one_hot(&split.labels[..n], context.classes, &context.device),
+            labels: multi_hot(&split.labels[..n], context.classes, &context.device),
             positions,
             channels,
             scale,

@@ -32,16 +32,28 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
     let empty = || Split { channels, size: [height, width], ..Split::default() };
     let mut splits = [("train", empty()), ("validation", empty()), ("test", empty())];
     let map = channels * height * width;
+    let mut unlabelled = None;
     for part in 0..reader.parts() {
         let rows = FeatureRows::from_cells(reader.read_part(part)?)?;
         for row in 0..rows.image_id.len() {
             let Some((name, split)) = splits.iter_mut().find(|(name, _)| *name == rows.split[row]) else { continue };
-            let label = rows.label[row].and_then(|label| usize::try_from(label).ok()).ok_or_else(|| {
-                let key = &rows.image_key[row];
-                Error::BadData(format!("image {key} of split {name} has no label; probes need one for every image"))
-            })?;
+            let indices = |classes: &[i32]| -> Result<Vec<usize>> {
+                let index = |class: &i32| {
+                    usize::try_from(*class).map_err(|_| {
+                        let key = &rows.image_key[row];
+                        Error::BadData(format!(
+                            "image {key} of split {name} has class {class}; import the images again"
+                        ))
+                    })
+                };
+                classes.iter().map(index).collect()
+            };
+            if rows.labels[row].is_empty() && unlabelled.is_none() {
+                unlabelled = Some(format!("image {} of split {name}", rows.image_key[row]));
+            }
             split.image_ids.push(rows.image_id[row]);
-            split.labels.push(label);
+            split.labels.push(indices(&rows.labels[row])?);
+            split.set_aside.push(indices(&rows.set_aside[row])?);
             split.pooled.extend_from_slice(&rows.embedding[row * channels..(row + 1) * channels]);
             if layered && (*name != "train" || split.len() <= config.map_tiles) {
                 split.maps.extend_from_slice(&rows.map[row * map..(row + 1) * map]);
@@ -49,13 +61,18 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
         }
     }
     let [(_, train), (_, validation), (_, test)] = splits;
-    let largest = train.labels.iter().max().map_or(0, |label| label + 1);
+    // Where images have several labels, one may have none of them.
+    let several = [&train, &validation, &test].iter().any(|split| split.labels.iter().any(|labels| labels.len() > 1));
+    if let Some(image) = unlabelled.filter(|_| !several) {
+        return Err(Error::BadData(format!("{image} has no label; probes need one for every image")));
+    }
+    let largest = train.labels.iter().flatten().max().map_or(0, |label| label + 1);
     let classes = reader.meta("classes").map_or(largest, |names| names.split(',').count());
     for (name, split) in [("train", &train), ("validation", &validation), ("test", &test)] {
         if split.is_empty() {
             return Err(Error::BadData(format!("features have no image of split {name}; check the data set")));
         }
-        if let Some(label) = split.labels.iter().find(|&&label| label >= classes) {
+        if let Some(label) = split.labels.iter().chain(&split.set_aside).flatten().find(|&&label| label >= classes) {
             return Err(Error::BadData(format!("split {name} has label {label}, but there are {classes} classes")));
         }
         if split.pooled.iter().chain(&split.maps).any(|value| !value.is_finite()) {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::gather::Data;
 use crate::data::Split;
 use crate::lower::{common_norm, lower};
-use crate::metrics::{calibration_error, top_k};
+use crate::metrics::{Average, Presence, agreement, calibration_error, mean_average_precision, top_k};
 use crate::spec::Kind;
 use crate::trained::{Status, Trained};
 
@@ -32,6 +32,8 @@ pub struct Measured {
     pub mean_logit: f64,
     /// The same without the offset.
     pub common_logit: f64,
+    /// Figures of data sets with several labels an image, by the log's metric, in percent; of others none.
+    pub multi_label: Vec<(&'static str, f64)>,
     /// Norm of the classes' mean weight.
     pub common_norm: f64,
     /// That norm over the mean norm.
@@ -61,7 +63,7 @@ fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
     let mean_logit = logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64;
     let rows = logits.chunks(classes.max(1));
     let confidences: Vec<f64> = rows.clone().map(confidence).collect();
-    let hits: Vec<bool> = rows.zip(labels).map(|(row, &label)| crate::data::argmax(row) == label).collect();
+    let hits: Vec<bool> = rows.zip(labels).map(|(row, labels)| labels.contains(&crate::data::argmax(row))).collect();
     let [common_norm, common_norm_ratio] = common_norm(probe.spec.head, &probe.weights)?;
     Ok(Measured {
         validation_accuracy: validation_accuracy(probe, data, device)?,
@@ -70,10 +72,41 @@ fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
         calibration_error: calibration_error(&confidences, &hits, BINS),
         mean_logit,
         common_logit: mean_logit - f64::from(probe.spec.offset.value(classes)),
+        multi_label: if data.test.is_multi_label() { multi_label(&logits, &data.test, classes) } else { vec![] },
         common_norm,
         common_norm_ratio,
         logits,
     })
+}
+
+/// The reference's multi-label figures of a split.
+// METHOD: a class is predicted where its sigmoid is at least 0.5, which is where its logit is at least 0.
+fn multi_label(logits: &[f32], split: &Split, classes: usize) -> Vec<(&'static str, f64)> {
+    let presence = |image: usize, class: usize| {
+        if split.labels[image].contains(&class) {
+            Presence::Present
+        } else if split.set_aside[image].contains(&class) {
+            Presence::Difficult
+        } else {
+            Presence::Absent
+        }
+    };
+    let presence: Vec<Presence> = (0..logits.len()).map(|at| presence(at / classes, at % classes)).collect();
+    let [macro_mean, micro] =
+        [Average::Macro, Average::Micro].map(|average| agreement(logits, &presence, classes, 0.0, average));
+    let average_precision = mean_average_precision(logits, &presence, classes);
+    average_precision
+        .map(|value| ("mean_average_precision", value))
+        .into_iter()
+        .chain([
+            ("precision_macro", macro_mean.precision),
+            ("recall_macro", macro_mean.recall),
+            ("f1_macro", macro_mean.f1),
+            ("precision_micro", micro.precision),
+            ("recall_micro", micro.recall),
+            ("f1_micro", micro.f1),
+        ])
+        .collect()
 }
 
 /// Softmax of the largest of some logits.

@@ -22,6 +22,7 @@ pub fn tables(
         push_probe(&mut probes, probe, measured.as_ref(), backbone);
         push_log(&mut log, probe);
         if let Some(measured) = measured {
+            push_multi_label(&mut log, probe, measured);
             push_weights(&mut weights, probe);
             push_predictions(&mut predictions, probe, measured, test);
         }
@@ -98,13 +99,27 @@ fn push_log(rows: &mut LogRows, probe: &Trained) {
     }
 }
 
+/// Figures that only data sets with several labels an image have, as the last measurements of the log.
+fn push_multi_label(rows: &mut LogRows, probe: &Trained, measured: &Measured) {
+    for (metric, value) in &measured.multi_label {
+        rows.probe_id.push(probe.spec.id());
+        rows.epoch.push(probe.spec.epochs as i32);
+        rows.split.push("test".to_string());
+        rows.metric.push(metric.to_string());
+        rows.value.push(*value);
+        rows.learning_rate.push(0.0);
+    }
+}
+
 fn push_predictions(rows: &mut PredictionRows, probe: &Trained, measured: &Measured, test: &Split) {
     let classes = measured.logits.len() / test.len().max(1);
     for (image, logits) in measured.logits.chunks(classes.max(1)).enumerate() {
         let predicted = argmax(logits);
         rows.probe_id.push(probe.spec.id());
         rows.image_id.push(test.image_ids[image]);
-        rows.label.push(test.labels[image] as i32);
+        let labels = &test.labels[image];
+        let label = labels.iter().find(|label| **label == predicted).or(labels.first());
+        rows.label.push(label.map_or(-1, |&label| label as i32));
         rows.predicted.push(predicted as i32);
         rows.probability.push(confidence(logits) as f32);
         rows.logits.push(logits.to_vec());
