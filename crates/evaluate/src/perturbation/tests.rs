@@ -219,8 +219,8 @@ fn batches_and_company_change_no_bit() {
     let mut backwards = setting.ask(5, &[3, 2, 1, 0].map(asked));
     backwards.reverse();
     assert_eq!(backwards, together);
-    for at in 0..4 {
-        assert_eq!(setting.ask(5, &[asked(at)])[0], together[at]);
+    for (at, expected) in together.iter().enumerate() {
+        assert_eq!(setting.ask(5, &[asked(at)])[0], *expected);
     }
 }
 
