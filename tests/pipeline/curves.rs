@@ -90,3 +90,14 @@ fn batches_change_speed_only() {
     bench.ok(&["evaluate", "--config", "tiny.toml", "--force"]);
     assert_same(&complete().results(), &bench.results());
 }
+
+#[test]
+fn a_backbone_that_does_not_belong_to_the_maps_is_told() {
+    let bench = complete().copy();
+    let path = bench.path("random.safetensors");
+    let mut weights = std::fs::read(&path).expect("weights can be read");
+    let middle = weights.len() / 2;
+    weights[middle..].fill(0);
+    std::fs::write(&path, weights).expect("weights can be written");
+    bench.fails(&["evaluate", "--config", "tiny.toml"], 65, &["it explains a logit of", "`attribute`"]);
+}

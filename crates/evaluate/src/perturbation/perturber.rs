@@ -150,7 +150,8 @@ impl Perturber {
             let target = usize::try_from(rows[*at].target_class()).ok().filter(|class| *class < logits[0].len());
             let target = target.ok_or_else(|| rows[*at].wrong("its probe has no logit for its class"))?;
             let (logit, explained) = (logits[0][target], rows[*at].logit());
-            if (logit - explained).abs() > SAME_LOGIT * (1.0 + explained.abs()) {
+            let same = (logit - explained).abs() <= SAME_LOGIT * (1.0 + explained.abs());
+            if !same {
                 let what = format!("it explains a logit of {explained}, backbone and probe now give {logit}");
                 return Err(rows[*at].wrong(&what));
             }
