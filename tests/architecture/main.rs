@@ -12,7 +12,7 @@ use source::{Source, root, rust_files};
 /// Upstream first: a crate may use those before it and nothing else of ours.
 const CRATES: [&str; 5] = ["features", "probe", "attribute", "evaluate", "report"];
 
-const TABLES: [&Table; 11] = [
+const TABLES: [&Table; 12] = [
     &features::table::IMAGES,
     &features::table::BAD_IMAGES,
     &features::table::FEATURES,
@@ -23,6 +23,7 @@ const TABLES: [&Table; 11] = [
     &attribute::table::GRIDS,
     &attribute::table::MAPS,
     &evaluate::table::SCORES,
+    &evaluate::table::CURVES,
     &report::table::SUMMARY,
 ];
 

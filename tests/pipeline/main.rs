@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 mod bench;
+mod curves;
 mod damage;
 mod kill;
 mod readers;
@@ -51,7 +52,7 @@ fn forcing_makes_the_same_again() {
 
 /// Removes the artifact, as if the stage had never run.
 fn forget_attribution(bench: &Bench) {
-    for directory in ["attribute", "attribute.grids", "attribute.grid2", "attribute.scenes"] {
+    for directory in ["attribute", "attribute.grids", "attribute.grid2", "attribute.scenes", "attribute.tiles"] {
         let _ = std::fs::remove_dir_all(bench.path(&format!("out/tiny/{directory}")));
     }
     let _ = std::fs::remove_file(bench.path("out/tiny/attribute.manifest.json"));

@@ -1,4 +1,4 @@
-//! The `attribute` stage: grids and scenes in, one map for each target, probe and method out.
+//! The `attribute` stage: grids, scenes and tiles in, one map for each target, probe and method out.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -25,7 +25,7 @@ use crate::{
     explain::{Explainer, Head},
     forecast::Forecast,
     grid,
-    item::{Item, ItemKind, map_shape, of_grid, of_scene, side},
+    item::{Item, ItemKind, map_shape, of_grid, of_scene, of_tile, side},
     method::Method,
     table::{GRIDS, GridRows, MAPS, MapRows},
 };
@@ -161,7 +161,7 @@ fn items(
     let judges = select("confident_for", &config.confident_for, &ids, missing)?;
     let (confident, input) = grid::confident(&stage.out, &judges, config.confidence)?;
     inputs.push(input);
-    if config.grids3 + config.grids2 > 0 {
+    if config.grids3 + config.grids2 + config.tiles > 0 {
         if judges.is_empty() {
             return Err(Error::Usage(format!(
                 "section [attribute]: confident_for names no probe; there are {}",
@@ -177,6 +177,8 @@ fn items(
             let grids = grid::build(&labels, size, count, config.targets(size), stage.seed)?;
             items.extend(grids.iter().map(|grid| of_grid(grid, &tiles, side, grid.id < scope.grids)));
         }
+        let alone = grid::alone(tiles.len(), config.tiles, stage.seed)?;
+        items.extend(alone.iter().enumerate().map(|(index, &tile)| of_tile(tiles[tile], index < scope.grids)));
     }
     if config.scenes > 0 {
         let scenes = load_fitted(&source.images, &["scenes"], &geometry)?;
@@ -227,7 +229,7 @@ fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
 
 /// The rows of a part, table by table: maps of each kind, then grids.
 fn tables(items: &[Item], rows: Vec<MapRows>) -> Vec<(usize, Vec<Cells>)> {
-    let mut maps: [MapRows; 3] = Default::default();
+    let mut maps: [MapRows; ItemKind::ALL.len()] = Default::default();
     let mut grids = GridRows::default();
     for (item, rows) in items.iter().zip(rows) {
         let table = ItemKind::ALL.iter().position(|kind| *kind == item.kind).unwrap_or_default();

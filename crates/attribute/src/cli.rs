@@ -17,6 +17,7 @@ use crate::show::ShowArgs;
         OUT/attribute         maps of 3 x 3 grids, a row for each item, target, probe and method\n  \
         OUT/attribute.grid2   maps of 2 x 2 grids\n  \
         OUT/attribute.scenes  maps of scenes, every class in a scene being a target\n  \
+        OUT/attribute.tiles   maps of single tiles\n  \
         OUT/attribute.grids   which tiles each grid is made of\n\n\
         Each picture has one forward pass, which all targets, probes and methods share.",
     after_help = "Section of the experiment file, with its defaults:\n\n  \
@@ -25,6 +26,7 @@ use crate::show::ShowArgs;
         grids2 = 0                # 2 x 2 grids\n  \
         # targets_per_grid = 2    # random cells of a grid; by default 2 of 3 x 3, 1 of 2 x 2\n  \
         scenes = 30\n  \
+        tiles = 0                 # single tiles, for curves of pixel deletion\n  \
         methods = [\"input_x_gradient\", \"integrated_gradients\", \"grad_cam\", \"lrp\", \"guided_backprop\", \"bcos\"]\n  \
         probes = []               # ids, or beginnings like \"linear-*\"; empty: all\n  \
         confident_for = [\"linear-ce-*\", \"linear-bce-*\"]\n  \

@@ -27,6 +27,8 @@ pub struct AttributeConfig {
     pub targets_per_grid: Option<usize>,
     /// Scenes, the first of the split `scenes`; every class in a scene is explained.
     pub scenes: usize,
+    /// Single tiles, out of those that grids are made of; for curves of pixel deletion.
+    pub tiles: usize,
     /// Methods; those that do not fit the backbone are left out with a warning.
     pub methods: Vec<Method>,
     /// Probes to explain; empty for all.
@@ -69,7 +71,7 @@ pub struct IntegratedGradients {
     pub baseline: Baseline,
     /// Probes; empty for all that are explained.
     pub probes: Vec<String>,
-    /// Grids of each size, the first ones.
+    /// Grids of each size and single tiles, the first ones.
     pub grids: usize,
     /// Scenes, the first ones.
     pub scenes: usize,
@@ -95,6 +97,7 @@ impl Default for AttributeConfig {
             grids2: 0,
             targets_per_grid: None,
             scenes: 30,
+            tiles: 0,
             methods: Method::DEFAULT.to_vec(),
             probes: Vec::new(),
             confident_for: ["linear-ce-*", "linear-bce-*"].map(String::from).to_vec(),
@@ -147,8 +150,8 @@ impl AttributeConfig {
             "methods must name at least one method"
         } else if self.targets_per_grid == Some(0) {
             "targets_per_grid must be at least 1"
-        } else if self.grids3 + self.grids2 + self.scenes == 0 {
-            "there is nothing to explain: grids3, grids2 and scenes are all 0"
+        } else if self.grids3 + self.grids2 + self.scenes + self.tiles == 0 {
+            "there is nothing to explain: grids3, grids2, scenes and tiles are all 0"
         } else {
             return Ok(());
         };

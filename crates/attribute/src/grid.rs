@@ -1,4 +1,4 @@
-//! Grids of tiles that all chosen probes classify correctly and confidently.
+//! Grids of tiles that all chosen probes classify correctly and confidently, and such tiles alone.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -94,6 +94,23 @@ impl Grid {
     }
 }
 
+/// Positions of `count` different tiles out of `available`, at random; the first ones do not depend on how many there are.
+///
+/// # Errors
+/// [`Error::BadData`] when there are fewer.
+pub fn alone(available: usize, count: usize, seed: u64) -> Result<Vec<usize>> {
+    if count > available {
+        return Err(Error::BadData(format!(
+            "only {available} tiles are classified confidently by all chosen probes, [attribute] tiles asks for {count}; \
+             ask for fewer, lower `confidence`, or name fewer probes in `confident_for`"
+        )));
+    }
+    let mut order: Vec<usize> = (0..available).collect();
+    shuffle(&mut stream(seed, &["attribute", "tiles"]), &mut order);
+    order.truncate(count);
+    Ok(order)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +131,16 @@ mod tests {
         let error = build(&labels[..8], 3, 1, 2, 5).unwrap_err();
         assert!(error.to_string().contains("8 classes") && error.exit_code() == 65);
         assert!(build(&[], 3, 0, 2, 5).unwrap().is_empty());
+    }
+
+    #[test]
+    fn single_tiles_are_different_and_begin_alike() {
+        let many = alone(50, 20, 1).unwrap();
+        assert_eq!(many[..5], alone(50, 5, 1).unwrap());
+        assert_eq!(many.iter().collect::<std::collections::BTreeSet<_>>().len(), 20);
+        assert_ne!(many, alone(50, 20, 2).unwrap());
+        let error = alone(3, 4, 1).unwrap_err();
+        assert!(error.to_string().contains("only 3 tiles") && error.exit_code() == 65);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is explained: grids of tiles and multi-object scenes, as pictures with target classes.
+//! What is explained: grids of tiles, multi-object scenes and single tiles, as pictures with target classes.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -12,11 +12,11 @@ use crate::grid::Grid;
 /// One picture with its targets.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Unique name, like `grid3/0012`.
+    /// Unique name, like `grid3/0012`; of scenes and tiles the key of the image.
     pub name: String,
     /// Which table its maps go to.
     pub kind: ItemKind,
-    /// Id of the scene, number of the grid.
+    /// Id of the scene or tile, number of the grid.
     pub image_id: i64,
     /// The picture.
     pub picture: Rgb,
@@ -50,11 +50,13 @@ pub enum ItemKind {
     Grid2,
     /// Scenes.
     Scene,
+    /// Single tiles.
+    Tile,
 }
 
 impl ItemKind {
     /// All kinds, in the order of tables.
-    pub const ALL: [Self; 3] = [Self::Grid3, Self::Grid2, Self::Scene];
+    pub const ALL: [Self; 4] = [Self::Grid3, Self::Grid2, Self::Scene, Self::Tile];
 
     /// Directory of the kind's maps in an experiment's output.
     pub const fn dir(self) -> &'static str {
@@ -62,6 +64,7 @@ impl ItemKind {
             Self::Grid3 => "attribute",
             Self::Grid2 => "attribute.grid2",
             Self::Scene => "attribute.scenes",
+            Self::Tile => "attribute.tiles",
         }
     }
 
@@ -70,15 +73,16 @@ impl ItemKind {
         match self {
             Self::Grid3 | Self::Grid2 => "grid",
             Self::Scene => "scene",
+            Self::Tile => "tile",
         }
     }
 
-    /// Cells on a side; none for scenes.
+    /// Cells on a side; none for what is no grid.
     pub const fn grid_size(self) -> Option<i32> {
         match self {
             Self::Grid3 => Some(3),
             Self::Grid2 => Some(2),
-            Self::Scene => None,
+            Self::Scene | Self::Tile => None,
         }
     }
 }
@@ -111,6 +115,19 @@ pub fn of_scene(image: &Image, integrated: bool) -> Item {
         image_id: image.id,
         picture: image.rgb.clone(),
         targets: classes.into_iter().enumerate().map(|(index, class)| (index as i32, class)).collect(),
+        grid: None,
+        integrated,
+    }
+}
+
+/// A tile alone, its own class being the target.
+pub fn of_tile(image: &Image, integrated: bool) -> Item {
+    Item {
+        name: image.key.clone(),
+        kind: ItemKind::Tile,
+        image_id: image.id,
+        picture: image.rgb.clone(),
+        targets: image.label.map(|label| (0, label)).into_iter().collect(),
         grid: None,
         integrated,
     }

@@ -23,11 +23,15 @@ pub const MAPS: Table = Table {
     version: Version { major: 1, minor: 1 },
     row: "one map; key item, target_index, probe_id and method",
     columns: &[
-        Column::new("item", Values::Text, "what was explained, like grid3/0012 or scenes/00007; unique"),
-        Column::new("item_kind", Values::Text, "grid or scene"),
-        Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes"),
-        Column::new("image_id", Values::I64, "image_id of the scene, grid_id of the grid"),
-        Column::new("target_index", Values::I32, "grids: cell, row by row; scenes: position among its classes"),
+        Column::new("item", Values::Text, "what was explained, like grid3/0012, scenes/00007 or test/00012; unique"),
+        Column::new("item_kind", Values::Text, "grid, scene or tile"),
+        Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes and tiles"),
+        Column::new("image_id", Values::I64, "image_id of the scene or tile, grid_id of the grid"),
+        Column::new(
+            "target_index",
+            Values::I32,
+            "grids: cell, row by row; scenes: position among its classes; tiles: 0",
+        ),
         Column::new("target_class", Values::I32, "class whose logit is explained"),
         Column::new("probe_id", Values::Text, "probe whose logit is explained"),
         Column::new("method", Values::Text, "attribution method"),
@@ -124,6 +128,8 @@ pub struct MapRows {
 }
 
 impl MapRows {
+    /// Position of the column `item`, to look at without reading maps.
+    pub const ITEM: usize = 0;
     /// Position of the column `map`, for its shape.
     pub const MAP: usize = 16;
 
@@ -213,6 +219,7 @@ mod tests {
     #[test]
     fn rows_have_the_declared_columns() {
         assert_eq!(MAPS.columns[MapRows::MAP].name, "map");
+        assert_eq!(MAPS.columns[MapRows::ITEM].name, "item");
         assert_eq!(MapRows::default().cells().len(), MAPS.columns.len());
         assert_eq!(GridRows::default().cells().len(), GRIDS.columns.len());
         let rows = GridRows {

@@ -11,7 +11,9 @@ use crate::metric::Metric;
 /// Score attribution maps: do they point at their target, and how compact are they?
 ///
 /// Reads the maps and probes of one experiment (artifacts `attribute` and `probe` in --out) and the boxes of its
-/// scenes, and writes the table `evaluate`: one row for each map and metric.
+/// scenes, and writes the table `evaluate`: one row for each map and metric. Metrics of perturbed pictures, where
+/// [evaluate.perturbation] asks for them, run the backbone of [features] on the images of [features], and write the
+/// table `evaluate.curves` too.
 #[derive(Debug, clap::Parser)]
 #[command(name = "evaluate", version, after_long_help = EXPLANATION)]
 pub struct Args {
@@ -55,6 +57,25 @@ Metrics (the first variant is the default of the bare name):
 The pointing games and the box overlap are also computed for maps that know nothing and that know all, in rows of
 the probe `control`: floor and ceiling of each method's smoothing.
 A map without positive mass has no score: value is null and reason says why. The paper's code counts it as 0.
+
+Section of the experiment file for metrics of perturbed pictures, with its defaults:
+
+  [evaluate.perturbation]
+  metrics = []              # none; some of:
+                            #   pixel_deletion:least_first  area under the confidence, unimportant pixels removed first
+                            #   pixel_deletion:most_first   the same, important ones first; lower is better
+                            #   pixel_insertion:most_first  important pixels put into the baseline first: the first read
+                            #                               backwards
+                            #   sufficiency:keepN           what the N percent most important units keep
+  items = [\"tile\"]          # or scene, grid; tiles need `tiles` in [attribute]
+  # most = 100              # items of each kind; by default all
+  probes = []               # ids, or beginnings like \"linear-*\"; empty: all
+  methods = []              # names, or beginnings; empty: all
+  steps = 20                # from the whole picture to the baseline; both ends are points of the curve
+  unit = \"pixels\"           # or patchesN (squares of N pixels a side), segmentsN (about N that follow edges)
+  baseline = \"mean\"         # or zero, black, blurred
+  confidence = [\"softmax\", \"sigmoid\", \"logit\"]  # of the target, relative to the whole picture
+  chunk = 16                # pictures at once: memory against speed
 
 Example:
   evaluate --config data/experiments/shapes-resnet.toml --metric grid_pointing_game --metric gini:reference";

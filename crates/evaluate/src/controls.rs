@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::inputs::ProbeIdentity;
 use crate::map::Map;
 use crate::metric::{Metric, Subject};
-use crate::rows::{Plan, Row};
+use crate::rows::{Line, Plan, Row};
 use crate::score::{Scored, score};
 use crate::table::ScoreRows;
 
@@ -42,7 +42,8 @@ impl Control {
     /// The map for a target, of `size` (height, width).
     pub fn map(self, subject: &Subject, (height, width): (usize, usize)) -> Vec<f32> {
         match (self, subject) {
-            (Self::Uniform, _) => vec![1.0; height * width],
+            // A tile is all target.
+            (Self::Uniform, _) | (Self::Oracle, Subject::Tile) => vec![1.0; height * width],
             (Self::Oracle, Subject::Scene(mask)) => {
                 mask.inside().iter().map(|&inside| f32::from(u8::from(inside))).collect()
             }
@@ -82,9 +83,10 @@ pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &P
                     Subject::Grid { size, cell } => {
                         known.entry((*size, *cell, row.size(), control, method)).or_insert_with(fresh).clone()
                     }
-                    Subject::Scene(_) => fresh(),
+                    Subject::Scene(_) | Subject::Tile => fresh(),
                 };
-                row.push(out, PROBE, &identity(), &format!("{}:{method}", control.name()), scored);
+                let lines = scored.into_iter().map(Line::from).collect();
+                row.push(out, PROBE, &identity(), &format!("{}:{method}", control.name()), lines);
             }
         }
     }

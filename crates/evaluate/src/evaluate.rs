@@ -1,4 +1,4 @@
-//! The stage: attribution maps, probes and boxes in, the score table out, one part for each part of the maps.
+//! The stage: attribution maps, probes and boxes in, tables of scores and curves out, one part for each part of the maps.
 //!
 //! While one part is scored, the next one is read: memory holds two. Maps are scored in parallel and rows are sorted by
 //! key, so the bytes depend on the inputs and configuration alone.
@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::{Probes, Scenes};
 use crate::metric::Metric;
-use crate::rows::{Plan, score_part};
+use crate::perturbation::{Perturber, Settings};
+use crate::rows::{Plan, Sources, score_part};
 use crate::smooth::Smoothing;
-use crate::table::SCORES;
+use crate::table::{CURVES, SCORES};
 
 /// Raised when the same maps and configuration would get other scores.
 const ALGORITHM: u32 = 2;
+/// Directory of the curves.
+pub const CURVES_DIR: &str = "evaluate.curves";
 
 /// The section `[evaluate]` of an experiment file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -33,20 +36,23 @@ pub struct Config {
     pub images: Option<PathBuf>,
     /// Width of the wide Gaussian in pixels, odd; by default it follows the map's side ([`Smoothing::gauss_for`]).
     pub gaussian_kernel: Option<usize>,
+    /// Metrics of perturbed pictures; none by default, because they run the backbone again.
+    pub perturbation: Settings,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { metrics: Metric::ALL.to_vec(), images: None, gaussian_kernel: None }
+        Self { metrics: Metric::ALL.to_vec(), images: None, gaussian_kernel: None, perturbation: Settings::default() }
     }
 }
 
 /// Everything that is open while the stage runs.
 struct Inputs {
     /// A table for each kind of item; they share their parts.
-    maps: Vec<Reader>,
+    maps: Vec<(ItemKind, Reader)>,
     probes: Probes,
     scenes: Option<Scenes>,
+    perturber: Option<Perturber>,
 }
 
 /// Scores all maps of the experiment in `stage.out` and writes its artifact `evaluate`.
@@ -55,9 +61,9 @@ struct Inputs {
 /// A missing or damaged input, maps that do not fit probes or scenes, or an unusable configuration.
 pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     let plan = plan(config)?;
-    let inputs = Inputs::open(stage, config)?;
-    let parts = inputs.maps[0].parts();
-    let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &inputs, parts))? {
+    let perturbation = config.perturbation.checked()?;
+    let inputs = Inputs::open(stage, config, &perturbation)?;
+    let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &perturbation, &inputs))? {
         Begin::UpToDate(_) => {
             stage.done("evaluate: up to date");
             return Ok(());
@@ -70,14 +76,15 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     let mut next = pending.first().map(|&part| inputs.read_part(part)).transpose()?;
     for (at, &part) in pending.iter().enumerate() {
         let Some(tables) = next.take() else { break };
-        let score = || score_part(&tables, &plan, &inputs.probes, inputs.scenes.as_ref());
+        let score = || score_part(&tables, &plan, inputs.sources());
         let read = || pending.get(at + 1).map(|&part| inputs.read_part(part)).transpose();
         let (rows, following) = rayon::join(score, read);
-        let rows = rows?;
+        let (rows, curves) = rows?;
         next = following?;
         maps += tables.iter().map(MapRows::len).sum::<usize>();
         scores += rows.len();
-        artifact.write_part(part, vec![(0, rows.cells())])?;
+        let curves = inputs.perturber.as_ref().map(|_| (1, curves.cells()));
+        artifact.write_part(part, [(0, rows.cells())].into_iter().chain(curves).collect())?;
         progress.advance(1);
     }
     drop(progress);
@@ -109,14 +116,13 @@ fn plan(config: &Config) -> Result<Plan> {
 }
 
 impl Inputs {
-    fn open(stage: &Stage, config: &Config) -> Result<Self> {
-        let open = |kind: ItemKind| Reader::open(&stage.out.join(kind.dir()), &MAPS);
+    fn open(stage: &Stage, config: &Config, perturbation: &Settings) -> Result<Self> {
+        let open = |kind: ItemKind| Ok((kind, Reader::open(&stage.out.join(kind.dir()), &MAPS)?));
         let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
-        let has_scenes =
-            ItemKind::ALL.iter().zip(&maps).any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
+        let has_scenes = maps.iter().any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
         // The same for all kinds of items; maps of another program may come without it.
-        let noted = Preprocessing::of(&maps[0], &stage.out.join(ItemKind::ALL[0].dir()))?;
+        let noted = Preprocessing::of(&maps[0].1, &stage.out.join(maps[0].0.dir()))?;
         let geometry = noted.map_or(Geometry::AS_IS, |noted| noted.geometry);
         let scenes = match (&config.images, has_scenes) {
             (_, false) => None,
@@ -126,30 +132,50 @@ impl Inputs {
                 return Err(Error::Usage(message.into()));
             }
         };
-        Ok(Self { maps, probes, scenes })
+        let asked = !perturbation.is_off();
+        let perturber = asked.then(|| Perturber::open(stage, perturbation, &maps)).transpose()?;
+        Ok(Self { maps, probes, scenes, perturber })
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources { probes: &self.probes, scenes: self.scenes.as_ref(), perturber: self.perturber.as_ref() }
+    }
+
+    fn parts(&self) -> usize {
+        self.maps[0].1.parts()
     }
 
     fn read_part(&self, part: usize) -> Result<Vec<MapRows>> {
-        self.maps.iter().map(|reader| MapRows::from_cells(reader.read_part(part)?)).collect()
+        self.maps.iter().map(|(_, reader)| MapRows::from_cells(reader.read_part(part)?)).collect()
     }
 }
 
-fn spec(stage: &Stage, plan: &Plan, inputs: &Inputs, parts: usize) -> ArtifactSpec {
+fn spec(stage: &Stage, plan: &Plan, perturbation: &Settings, inputs: &Inputs) -> ArtifactSpec {
     let scenes = inputs.scenes.as_ref().map(|scenes| scenes.input.clone());
     let wide = plan.gaussian.map_or_else(|| "129/672 of the map's side".to_string(), |gaussian| gaussian.to_string());
+    let mut config = serde_json::json!({ "metrics": plan.metrics, "gaussian": plan.gaussian });
+    let mut tables = vec![TableSpec {
+        table: &SCORES,
+        dir: "evaluate".into(),
+        shapes: vec![],
+        meta: BTreeMap::from([("wide_gaussian".to_string(), wide)]),
+    }];
+    let mut sources: Vec<_> =
+        [inputs.maps[0].1.input(), inputs.probes.input.clone()].into_iter().chain(scenes).collect();
+    if let Some(perturber) = &inputs.perturber {
+        config["perturbation"] = perturbation.identity(stage.seed);
+        tables.push(TableSpec { table: &CURVES, dir: CURVES_DIR.into(), shapes: vec![], meta: BTreeMap::new() });
+        // The images may be those of the scenes.
+        sources.extend(perturber.inputs.iter().filter(|input| !sources.contains(input)).cloned().collect::<Vec<_>>());
+    }
     ArtifactSpec {
         stage: "evaluate",
         path: stage.out.join("evaluate"),
         algorithm: ALGORITHM,
-        config: serde_json::json!({ "metrics": plan.metrics, "gaussian": plan.gaussian }),
-        inputs: [inputs.maps[0].input(), inputs.probes.input.clone()].into_iter().chain(scenes).collect(),
-        tables: vec![TableSpec {
-            table: &SCORES,
-            dir: "evaluate".into(),
-            shapes: vec![],
-            meta: BTreeMap::from([("wide_gaussian".to_string(), wide)]),
-        }],
-        parts,
+        config,
+        inputs: sources,
+        tables,
+        parts: inputs.parts(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Scores attribution maps: how well each points at its target, and how compact it is.
 //!
 //! Maps and probes of one experiment come in, a long table of scores goes out. The metrics know only plain slices;
-//! the stage around them knows tables.
+//! the stage around them knows tables. `perturbation` runs the backbone again, on pictures without some of their pixels.
 #![recursion_limit = "256"]
 
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod controls;
 pub mod evaluate;
 pub mod map;
 pub mod metric;
+pub mod perturbation;
 pub mod rows;
 pub mod score;
 pub mod smooth;

@@ -42,6 +42,8 @@ pub enum Undefined {
     NoPeer,
     /// The metric correlates maps, and all pixels of this one, or of all others, are equal.
     Constant,
+    /// The score is relative to the confidence in the whole picture, and that is not above 0.
+    NoConfidence,
 }
 
 impl fmt::Display for Undefined {
@@ -52,6 +54,7 @@ impl fmt::Display for Undefined {
             Self::NoBox => "no_box",
             Self::NoPeer => "no_peer",
             Self::Constant => "constant",
+            Self::NoConfidence => "no_confidence",
         })
     }
 }

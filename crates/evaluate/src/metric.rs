@@ -69,6 +69,8 @@ pub enum Subject {
     },
     /// The boxes of the target class in a scene.
     Scene(Mask),
+    /// A single tile, all of which is the target.
+    Tile,
 }
 
 /// Methods whose maps the reference smooths with the wide Gaussian before a pointing game; all others get the 5x5 mean.
@@ -143,7 +145,8 @@ impl Metric {
         match self {
             Self::GridPointingGame(_) => matches!(subject, Subject::Grid { .. }),
             Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_) => matches!(subject, Subject::Scene(_)),
-            Self::PointingGame | Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => true,
+            Self::PointingGame => !matches!(subject, Subject::Tile),
+            Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => true,
         }
     }
 

@@ -1,4 +1,5 @@
-//! One part of the maps to its score rows: the maps themselves, maps against each other, and the controls.
+//! One part of the maps to its score rows: the maps themselves, maps against each other, maps as orders of removal, and
+//! the controls.
 
 use std::collections::HashMap;
 
@@ -12,14 +13,19 @@ use crate::inputs::{ProbeIdentity, Probes, Scenes};
 use crate::map::{Map, Score, Undefined};
 use crate::metric::agreement::{self, Moments, Peers};
 use crate::metric::{Metric, Subject};
+use crate::perturbation::curve::relative;
+use crate::perturbation::settings::Question;
+use crate::perturbation::{Curve, Perturber};
 use crate::score::{Scored, score};
 use crate::smooth::Smoothing;
-use crate::table::ScoreRows;
+use crate::table::{CurveRows, ScoreRows};
 
 /// `item_kind` of a grid of images.
 pub const GRID: &str = ItemKind::Grid3.name();
 /// `item_kind` of a multi-object image.
 pub const SCENE: &str = ItemKind::Scene.name();
+/// `item_kind` of a single tile.
+pub const TILE: &str = ItemKind::Tile.name();
 
 /// What to compute.
 #[derive(Clone, Debug)]
@@ -39,8 +45,60 @@ pub struct Row<'a> {
     pub at: usize,
 }
 
+/// One row of the score table without what it is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Name of the metric.
+    pub metric: &'static str,
+    /// Its variant.
+    pub variant: String,
+    /// What was done to the map before.
+    pub smoothing: Smoothing,
+    /// The value, or why there is none.
+    pub value: Score,
+    /// Expected value for a map that knows nothing.
+    pub chance: Option<f64>,
+    /// Direction of the metric.
+    pub higher_is_better: bool,
+}
+
+impl From<Scored> for Line {
+    fn from(scored: Scored) -> Self {
+        let Scored { metric, smoothing, value, chance } = scored;
+        Self {
+            metric: metric.name(),
+            variant: metric.variant().to_string(),
+            smoothing,
+            value,
+            chance,
+            higher_is_better: metric.higher_is_better(),
+        }
+    }
+}
+
+impl Line {
+    fn perturbed(question: Question, variant: String, value: Score) -> Self {
+        let higher_is_better = question.higher_is_better();
+        let metric = question.name();
+        Self { metric, variant, smoothing: Smoothing::None, value, chance: None, higher_is_better }
+    }
+}
+
+/// What a part is scored with besides its maps.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// Who made the maps.
+    pub probes: &'a Probes,
+    /// Where objects are in scenes.
+    pub scenes: Option<&'a Scenes>,
+    /// What runs the backbone again, if it is asked to.
+    pub perturber: Option<&'a Perturber>,
+}
+
 /// Scores of all maps in `tables`, sorted by item, target, probe, method, metric and variant; then those of controls.
-pub fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Option<&Scenes>) -> Result<ScoreRows> {
+/// And the curves behind them, sorted likewise and by share.
+pub fn score_part(tables: &[MapRows], plan: &Plan, sources: Sources) -> Result<(ScoreRows, CurveRows)> {
+    let Sources { probes, scenes, perturber } = sources;
     let mut order: Vec<Row> = tables.iter().flat_map(|rows| (0..rows.len()).map(move |at| Row { rows, at })).collect();
     order.sort_unstable_by_key(|row| row.key());
     let subjects: Vec<Subject> = order.iter().map(|row| row.subject(scenes)).collect::<Result<_>>()?;
@@ -57,14 +115,26 @@ pub fn score_part(tables: &[MapRows], plan: &Plan, probes: &Probes, scenes: Opti
             scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
         }
     }
-    let mut out = ScoreRows::default();
-    for (row, mut scored) in order.iter().zip(scored) {
-        scored.sort_unstable_by_key(|one| (one.metric.name(), one.metric.variant()));
+    let asked = perturber.map(|perturber| perturber.answers(&order)).transpose()?;
+    let mut answers = asked.unwrap_or_default().into_iter();
+    let (mut out, mut curves) = (ScoreRows::default(), CurveRows::default());
+    for (row, scored) in order.iter().zip(scored) {
         let probe_id = &row.rows.probe_id[row.at];
-        row.push(&mut out, probe_id, probes.get(probe_id)?, &row.rows.method[row.at], scored);
+        let probe = probes.get(probe_id)?;
+        let mut lines: Vec<Line> = scored.into_iter().map(Line::from).collect();
+        let mut answers = answers.next().unwrap_or_default();
+        answers.sort_unstable_by(|a, b| (a.question.name(), &a.variant).cmp(&(b.question.name(), &b.variant)));
+        for answer in answers {
+            if let Some(curve) = &answer.curve {
+                row.push_curve(&mut curves, probe, answer.question.name(), &answer.variant, curve);
+            }
+            lines.push(Line::perturbed(answer.question, answer.variant, answer.score));
+        }
+        lines.sort_unstable_by(|a, b| (a.metric, &a.variant).cmp(&(b.metric, &b.variant)));
+        row.push(&mut out, probe_id, probe, &row.rows.method[row.at], lines);
     }
     controls::append(&mut out, &order, &subjects, plan);
-    Ok(out)
+    Ok((out, curves))
 }
 
 /// A map with its moments.
@@ -119,12 +189,24 @@ impl<'a> Row<'a> {
         (self.rows.height[self.at].max(0) as usize, self.rows.width[self.at].max(0) as usize)
     }
 
-    fn wrong(&self, what: &str) -> Error {
+    /// Class whose logit is explained.
+    pub fn target_class(&self) -> i32 {
+        self.rows.target_class[self.at]
+    }
+
+    /// The logit that is explained.
+    pub fn logit(&self) -> f32 {
+        self.rows.logit[self.at]
+    }
+
+    /// An error about this map.
+    pub fn wrong(&self, what: &str) -> Error {
         let item = &self.rows.item[self.at];
         Error::BadData(format!("map of `{item}`, row {}: {what}; run the `attribute` stage again", self.at))
     }
 
-    fn map(&self) -> Result<Map<'a>> {
+    /// The map itself.
+    pub fn map(&self) -> Result<Map<'a>> {
         let (height, width) = self.size();
         let pixels = height * width;
         let values = self.rows.map.get(self.at * pixels..(self.at + 1) * pixels).filter(|values| !values.is_empty());
@@ -153,14 +235,15 @@ impl<'a> Row<'a> {
                 let (height, width) = self.size();
                 Ok(Subject::Scene(scenes.get(rows.image_id[at])?.mask(rows.target_class[at], (width, height))))
             }
-            _ => Err(self.wrong("it is neither a grid of a size nor a scene")),
+            (TILE, None) => Ok(Subject::Tile),
+            _ => Err(self.wrong("it is neither a grid of a size nor a scene or a tile")),
         }
     }
 
-    /// Appends `scored` as rows about this row's item and target.
-    pub fn push(&self, out: &mut ScoreRows, probe_id: &str, probe: &ProbeIdentity, method: &str, scored: Vec<Scored>) {
+    /// Appends `lines` as rows about this row's item and target.
+    pub fn push(&self, out: &mut ScoreRows, probe_id: &str, probe: &ProbeIdentity, method: &str, lines: Vec<Line>) {
         let Row { rows, at } = *self;
-        for one in scored {
+        for one in lines {
             out.item.push(rows.item[at].clone());
             out.item_kind.push(rows.item_kind[at].clone());
             out.grid_size.push(rows.grid_size[at]);
@@ -173,13 +256,33 @@ impl<'a> Row<'a> {
             out.offset.push(probe.offset.clone());
             out.seed.push(probe.seed);
             out.method.push(method.to_string());
-            out.metric.push(one.metric.name().to_string());
-            out.variant.push(one.metric.variant().to_string());
+            out.metric.push(one.metric.to_string());
+            out.variant.push(one.variant);
             out.smoothing.push(one.smoothing.to_string());
             out.value.push(one.value.ok());
             out.reason.push(one.value.err().map(|reason| reason.to_string()));
             out.chance.push(one.chance);
-            out.higher_is_better.push(one.metric.higher_is_better());
+            out.higher_is_better.push(one.higher_is_better);
+        }
+    }
+
+    /// Appends the points of a curve of this row's map.
+    fn push_curve(&self, out: &mut CurveRows, probe: &ProbeIdentity, metric: &str, variant: &str, curve: &Curve) {
+        let Row { rows, at } = *self;
+        for &(share, value) in curve.points() {
+            out.item.push(rows.item[at].clone());
+            out.item_kind.push(rows.item_kind[at].clone());
+            out.target_index.push(rows.target_index[at]);
+            out.target_class.push(rows.target_class[at]);
+            out.backbone.push(probe.backbone.clone());
+            out.probe_id.push(rows.probe_id[at].clone());
+            out.seed.push(probe.seed);
+            out.method.push(rows.method[at].clone());
+            out.metric.push(metric.to_string());
+            out.variant.push(variant.to_string());
+            out.removed.push(share);
+            out.value.push(value);
+            out.relative.push(relative(value, curve.start()).ok());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The score table: its declaration and its rows as columns. Nothing else in this crate spells its column names.
+//! The score table and that of curves: their declarations, and their rows as columns. Nothing else in this crate spells its column names.
 
 use features::artifact::{Cells, Column, Columns, Table, Values, Version};
 use features::error::Result;
@@ -9,13 +9,13 @@ pub const SCORES: Table = Table {
     version: Version::new(1, 1),
     row: "one metric of one attribution map, or of a control; key: item, target_index, probe_id, method, metric, variant",
     columns: &[
-        Column::new("item", Values::Text, "grid or scene, such as grid3/0012"),
-        Column::new("item_kind", Values::Text, "grid or scene"),
-        Column::nullable("grid_size", Values::I32, "cells on a side of the grid; null for scenes"),
+        Column::new("item", Values::Text, "grid, scene or tile, such as grid3/0012"),
+        Column::new("item_kind", Values::Text, "grid, scene or tile"),
+        Column::nullable("grid_size", Values::I32, "cells on a side of the grid; null for scenes and tiles"),
         Column::new(
             "target_index",
             Values::I32,
-            "cell of the target, row by row from 0; in scenes its place among the targets",
+            "cell of the target, row by row from 0; in scenes its place among the targets; 0 in tiles",
         ),
         Column::new("target_class", Values::I32, "class whose logit is explained"),
         Column::new("backbone", Values::Text, "frozen network under the probe"),
@@ -38,14 +38,16 @@ pub const SCORES: Table = Table {
             "metric",
             Values::Text,
             "grid_pointing_game, pointing_game, energy_pointing_game, bounding_box_iou, entropy, gini, class_agreement \
-             (correlation with the maps of other targets) or seed_stability (correlation with the maps of other seeds)",
+             (correlation with the maps of other targets), seed_stability (correlation with the maps of other seeds), and \
+             from perturbed pictures pixel_deletion, pixel_insertion (areas under curves) and sufficiency",
         ),
         Column::new(
             "variant",
             Values::Text,
             "grid_pointing_game: reference (smoothed by method) or none; pointing_game: strict; energy_pointing_game and \
              bounding_box_iou: unrounded or reference (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the \
-             maximum) or reference (floor 1e-7); class_agreement and seed_stability: pearson",
+             maximum) or reference (floor 1e-7); class_agreement and seed_stability: pearson; of perturbation ORDER:UNIT:\
+             BASELINE:CONFIDENCE, as in least_first:pixels:mean:softmax, all relative to the whole picture",
         ),
         Column::new(
             "smoothing",
@@ -60,7 +62,7 @@ pub const SCORES: Table = Table {
         Column::nullable(
             "reason",
             Values::Text,
-            "why value is null: no_positive_mass, not_finite, no_box, no_peer or constant",
+            "why value is null: no_positive_mass, not_finite, no_box, no_peer, constant or no_confidence",
         ),
         Column::nullable(
             "chance",
@@ -68,6 +70,32 @@ pub const SCORES: Table = Table {
             "expected value for a map that knows nothing; null where there is no such level",
         ),
         Column::new("higher_is_better", Values::Bool, "direction of the metric"),
+    ],
+};
+
+/// Curves over the share of pixels removed. Directory `evaluate.curves` of an experiment, where perturbation is asked for.
+pub const CURVES: Table = Table {
+    name: "curves",
+    version: Version::new(1, 0),
+    row: "one point of a curve; key: item, target_index, probe_id, method, metric, variant, removed",
+    columns: &[
+        Column::new("item", Values::Text, "grid, scene or tile, such as test/00012"),
+        Column::new("item_kind", Values::Text, "grid, scene or tile"),
+        Column::new("target_index", Values::I32, "place of the target, as in the score table"),
+        Column::new("target_class", Values::I32, "class whose confidence is followed"),
+        Column::new("backbone", Values::Text, "frozen network under the probe"),
+        Column::new("probe_id", Values::Text, "probe, unique in the experiment"),
+        Column::new("seed", Values::I64, "seed of the probe's training"),
+        Column::new("method", Values::Text, "attribution method whose map gives the order"),
+        Column::new("metric", Values::Text, "pixel_deletion or pixel_insertion"),
+        Column::new("variant", Values::Text, "ORDER:UNIT:BASELINE:CONFIDENCE, as in the score table"),
+        Column::new("removed", Values::F64, "share of the pixels that the baseline stands for, 0 and 1 included"),
+        Column::new("value", Values::F64, "confidence in the target: softmax, sigmoid or logit, as the variant says"),
+        Column::nullable(
+            "relative",
+            Values::F64,
+            "value as a share of that at 0, whose area is the score; null where that is not above 0",
+        ),
     ],
 };
 
@@ -159,6 +187,76 @@ impl ScoreRows {
     }
 }
 
+/// Rows of [`CURVES`], a column a vector.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the meanings are in the table's declaration")]
+pub struct CurveRows {
+    pub item: Vec<String>,
+    pub item_kind: Vec<String>,
+    pub target_index: Vec<i32>,
+    pub target_class: Vec<i32>,
+    pub backbone: Vec<String>,
+    pub probe_id: Vec<String>,
+    pub seed: Vec<i64>,
+    pub method: Vec<String>,
+    pub metric: Vec<String>,
+    pub variant: Vec<String>,
+    pub removed: Vec<f64>,
+    pub value: Vec<f64>,
+    pub relative: Vec<Option<f64>>,
+}
+
+impl CurveRows {
+    /// The columns in declared order.
+    pub fn cells(self) -> Vec<Cells> {
+        vec![
+            Cells::Text(self.item),
+            Cells::Text(self.item_kind),
+            Cells::I32(self.target_index),
+            Cells::I32(self.target_class),
+            Cells::Text(self.backbone),
+            Cells::Text(self.probe_id),
+            Cells::I64(self.seed),
+            Cells::Text(self.method),
+            Cells::Text(self.metric),
+            Cells::Text(self.variant),
+            Cells::F64(self.removed),
+            Cells::F64(self.value),
+            Cells::F64Opt(self.relative),
+        ]
+    }
+
+    /// The rows of columns read in declared order.
+    pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
+        let mut columns = Columns::new(cells);
+        Ok(Self {
+            item: columns.next()?,
+            item_kind: columns.next()?,
+            target_index: columns.next()?,
+            target_class: columns.next()?,
+            backbone: columns.next()?,
+            probe_id: columns.next()?,
+            seed: columns.next()?,
+            method: columns.next()?,
+            metric: columns.next()?,
+            variant: columns.next()?,
+            removed: columns.next()?,
+            value: columns.next()?,
+            relative: columns.next()?,
+        })
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.item.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.item.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +287,27 @@ mod tests {
         let cells = rows.clone().cells();
         assert_eq!(cells.len(), SCORES.columns.len());
         assert_eq!(ScoreRows::from_cells(cells).unwrap(), rows);
+    }
+
+    #[test]
+    fn points_survive_their_cells() {
+        let rows = CurveRows {
+            item: vec!["test/00001".into()],
+            item_kind: vec!["tile".into()],
+            target_index: vec![0],
+            target_class: vec![2],
+            backbone: vec!["a".into()],
+            probe_id: vec!["b".into()],
+            seed: vec![7],
+            method: vec!["c".into()],
+            metric: vec!["d".into()],
+            variant: vec!["e".into()],
+            removed: vec![0.25],
+            value: vec![0.5],
+            relative: vec![None],
+        };
+        let cells = rows.clone().cells();
+        assert_eq!(cells.len(), CURVES.columns.len());
+        assert_eq!(CurveRows::from_cells(cells).unwrap(), rows);
     }
 }

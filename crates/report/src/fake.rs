@@ -237,6 +237,11 @@ pub fn inputs() -> Inputs {
         scores: scores(),
         predictions: experiments.map(predictions).into(),
         trainings: experiments.iter().flat_map(|name| trainings(name)).collect(),
+        curves: [
+            crate::curves::made_up("shapes-resnet", "resnet", "lrp"),
+            crate::curves::made_up("shapes-bcos", "bcos-resnet", "bcos"),
+        ]
+        .concat(),
         sources: experiments
             .iter()
             .map(|name| Source { name: format!("{name}/evaluate"), fingerprint: "3f9ac1d2".repeat(8) })

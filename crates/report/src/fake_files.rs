@@ -1,8 +1,10 @@
 //! The made-up experiment as artifacts on disk, small, for tests of everything that reads files.
 
 use crate::fake;
+use crate::roles::Metric;
 use attribute::table::{GRIDS, GridRows, MAPS, MapRows};
-use evaluate::table::{SCORES, ScoreRows};
+use evaluate::evaluate::CURVES_DIR;
+use evaluate::table::{CURVES, CurveRows, SCORES, ScoreRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Cells, Run, Shard, Table, TableSpec};
 use features::images::Rgb;
 use features::table::{IMAGES, ImageRows};
@@ -76,7 +78,33 @@ fn scores(directory: &Path, experiment: &str) {
             rows.higher_is_better.push(group.higher_is_better);
         }
     }
-    artifact(&directory.join("evaluate"), vec![(&SCORES, "evaluate", vec![], rows.cells())]);
+    let tables =
+        vec![(&SCORES, "evaluate", vec![], rows.cells()), (&CURVES, CURVES_DIR, vec![], curves(experiment).cells())];
+    artifact(&directory.join("evaluate"), tables);
+}
+
+fn curves(experiment: &str) -> CurveRows {
+    let mut rows = CurveRows::default();
+    for found in fake::inputs().curves.into_iter().filter(|found| found.experiment == experiment) {
+        for (share, cells) in &found.points {
+            for cell in cells {
+                rows.item.push(format!("test/{:05}", cell.item));
+                rows.item_kind.push("tile".into());
+                rows.target_index.push(cell.target);
+                rows.target_class.push(0);
+                rows.backbone.push(found.backbone.clone());
+                rows.probe_id.push(format!("{}-s{}", found.probe, cell.seed));
+                rows.seed.push(cell.seed);
+                rows.method.push(found.method.clone());
+                rows.metric.push(Metric::PixelDeletion.name().into());
+                rows.variant.push(Metric::PixelDeletion.variant().into());
+                rows.removed.push(*share);
+                rows.value.push(0.9 * cell.value.unwrap_or_default());
+                rows.relative.push(cell.value);
+            }
+        }
+    }
+    rows
 }
 
 fn probes(directory: &Path, experiment: &str) {

@@ -2,6 +2,7 @@
 
 use crate::bootstrap::Estimate;
 use crate::chart::{Chart, Mark, Panel, Point, Row, range};
+use crate::curves;
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
@@ -21,6 +22,8 @@ pub struct Figure {
     pub chart: Chart,
     /// The drawing.
     pub svg: Svg,
+    /// The same for a phone.
+    pub narrow: Svg,
 }
 
 /// Probes of one backbone in the chart of accuracies; the table has all.
@@ -69,7 +72,27 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
         ),
     ];
     let drawn = candidates.into_iter().filter(|(.., chart)| !chart.is_empty());
-    drawn.map(|(name, title, caption, chart)| Figure { name, title, caption, svg: chart.draw(), chart }).collect()
+    let mut figures: Vec<Figure> = drawn
+        .map(|(name, title, caption, chart)| {
+            let (svg, narrow) = (chart.draw(), chart.draw_narrow());
+            Figure { name, title, caption, svg, narrow, chart }
+        })
+        .collect();
+    figures.extend(deletion(findings));
+    figures
+}
+
+/// The one figure of curves.
+fn deletion(findings: &Findings) -> Option<Figure> {
+    let (chart, svg, narrow) = curves::figure(findings);
+    let caption = format!(
+        "Softmax probability of the target in single tiles, as a share of that in the whole tile, while pixels are replaced by \
+         the tile's mean colour, least important first. A flat curve means that the map knew what the probe needs. Bands are \
+         95 % bootstrap intervals over tiles and probe seeds ({} resamples).",
+        findings.resampling.resamples
+    );
+    let title = "What is left when unimportant pixels go";
+    (!chart.is_empty()).then_some(Figure { name: "deletion", title, caption, chart, svg, narrow })
 }
 
 fn localisation(findings: &Findings) -> Chart {
@@ -224,10 +247,11 @@ mod tests {
         let figures = all(&crate::fake::findings());
         assert_eq!(
             figures.iter().map(|figure| figure.name).collect::<Vec<_>>(),
-            ["localisation", "differences", "shift", "accuracy"]
+            ["localisation", "differences", "shift", "accuracy", "deletion"]
         );
         for figure in figures {
             assert!(crate::svg::balanced(&figure.svg.inline()), "{}", figure.name);
+            assert!(crate::svg::balanced(&figure.narrow.inline()), "{}", figure.name);
             assert!(crate::vega::specification(&figure).contains("vega-lite"), "{}", figure.name);
         }
     }

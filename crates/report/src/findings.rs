@@ -2,6 +2,7 @@
 
 use crate::accuracy::{self, Predictions};
 use crate::bootstrap::Estimate;
+use crate::curves::{self, Curves};
 use crate::decomposition::{self, Decomposition};
 use crate::gallery::Example;
 use crate::labels;
@@ -67,6 +68,8 @@ pub struct Inputs {
     pub predictions: Vec<Predictions>,
     /// Training records.
     pub trainings: Vec<Training>,
+    /// Curves of pixel deletion, where they were measured.
+    pub curves: Vec<Curves>,
     /// Fingerprints.
     pub sources: Vec<Source>,
 }
@@ -90,6 +93,8 @@ pub struct Findings {
     pub matched: Vec<Matched>,
     /// Training records.
     pub trainings: Vec<Training>,
+    /// Mean curves of pixel deletion.
+    pub curves: Vec<curves::Mean>,
     /// Fingerprints.
     pub sources: Vec<Source>,
     /// Maps side by side.
@@ -131,6 +136,7 @@ impl Findings {
             accuracies,
             signs,
             trainings: inputs.trainings.clone(),
+            curves: curves::means(&inputs.curves, roles, resampling),
             sources: inputs.sources.clone(),
             roles: roles.clone(),
             gallery: Vec::new(),

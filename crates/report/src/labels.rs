@@ -55,6 +55,9 @@ pub fn metric(name: &str) -> &str {
         "bounding_box_iou" => "Box IoU",
         "class_agreement" => "Class agreement",
         "seed_stability" => "Seed stability",
+        "pixel_deletion" => "Pixel deletion",
+        "pixel_insertion" => "Pixel insertion",
+        "sufficiency" => "Sufficiency",
         "accuracy" => "Accuracy",
         other => other,
     }
@@ -89,7 +92,7 @@ pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
         | Metric::BoundingBoxIou
         | Metric::Accuracy => (100.0, 1, "%"),
         Metric::Entropy => (1.0, 2, "bits"),
-        Metric::Gini => (1.0, 3, ""),
+        Metric::Gini | Metric::PixelDeletion => (1.0, 3, ""),
         Metric::ClassAgreement | Metric::SeedStability => (1.0, 2, ""),
     }
 }
@@ -103,7 +106,7 @@ pub fn difference_unit(metric: Metric) -> &'static str {
         | Metric::BoundingBoxIou
         | Metric::Accuracy => "points",
         Metric::Entropy => "bits",
-        Metric::Gini | Metric::ClassAgreement | Metric::SeedStability => "",
+        Metric::Gini | Metric::ClassAgreement | Metric::SeedStability | Metric::PixelDeletion => "",
     }
 }
 

@@ -11,6 +11,7 @@ pub mod chart;
 pub mod cli;
 pub mod compare;
 pub mod csv;
+pub mod curves;
 pub mod decomposition;
 #[cfg(test)]
 mod fake;

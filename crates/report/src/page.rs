@@ -74,7 +74,7 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
     environment.add_template("report", TEMPLATE).map_err(failed)?;
     let figures: Vec<_> = figures
         .iter()
-        .map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline(), narrow => f.chart.draw_narrow().inline() })
+        .map(|f| context! { name => f.name, title => f.title, caption => f.caption.as_str(), svg => f.svg.inline(), narrow => f.narrow.inline() })
         .collect();
     let mut tables = tables::all(findings);
     let signs: Option<Formatted> = tables.iter().position(|table| table.name == "signs").map(|at| tables.remove(at));

@@ -21,6 +21,7 @@ pub fn inputs(experiments: &[impl AsRef<Path>]) -> Result<Inputs> {
     for directory in experiments {
         let (directory, name) = (directory.as_ref(), name(directory.as_ref()));
         raws.extend(scores(directory, &name)?);
+        inputs.curves.extend(crate::curves::read(directory, &name)?);
         let trainings = trainings(directory, &name)?;
         inputs.predictions.push(predictions(directory, &name, &trainings.seeds)?);
         inputs.trainings.extend(trainings.rows);

@@ -194,6 +194,7 @@ mod tests {
         let config = config(out);
         let read = read::inputs(&config.experiments).expect("inputs");
         assert!(read.scores == fake::scores(), "scores changed on their way through files");
+        assert!(read.curves == fake::inputs().curves, "curves changed on their way through files");
         assert_eq!(read.predictions.iter().map(|p| p.probes.len()).collect::<Vec<_>>(), [7, 7]);
 
         let first = write(&stage(out.join("report")), &config).expect("a report");

@@ -22,13 +22,15 @@ pub enum Metric {
     ClassAgreement,
     /// Correlation of a map with those of other seeds.
     SeedStability,
+    /// Area under the confidence in single tiles while pixels are removed, least important first.
+    PixelDeletion,
     /// Share of correctly classified test images.
     Accuracy,
 }
 
 impl Metric {
     /// Metrics of the score table.
-    pub const SCORED: [Self; 8] = [
+    pub const SCORED: [Self; 9] = [
         Self::GridPointingGame,
         Self::EnergyPointingGame,
         Self::Entropy,
@@ -37,6 +39,7 @@ impl Metric {
         Self::BoundingBoxIou,
         Self::ClassAgreement,
         Self::SeedStability,
+        Self::PixelDeletion,
     ];
 
     /// Name in tables.
@@ -50,6 +53,7 @@ impl Metric {
             Self::BoundingBoxIou => "bounding_box_iou",
             Self::ClassAgreement => "class_agreement",
             Self::SeedStability => "seed_stability",
+            Self::PixelDeletion => "pixel_deletion",
             Self::Accuracy => "accuracy",
         }
     }
@@ -61,7 +65,10 @@ impl Metric {
 
     /// The variant that the report shows; the others are in the CSV files.
     pub fn variant(self) -> &'static str {
-        self.name().parse::<evaluate::metric::Metric>().map_or("", |metric| metric.variant())
+        match self {
+            Self::PixelDeletion => evaluate::perturbation::SHOWN,
+            _ => self.name().parse::<evaluate::metric::Metric>().map_or("", |metric| metric.variant()),
+        }
     }
 
     /// Whether more is better.
@@ -72,16 +79,17 @@ impl Metric {
     /// The least and the most that a score can be, where both are known.
     pub fn bounds(self) -> Option<(f64, f64)> {
         match self {
-            Self::Entropy => None,
+            Self::Entropy | Self::PixelDeletion => None,
             Self::ClassAgreement | Self::SeedStability => Some((-1.0, 1.0)),
             _ => Some((0.0, 1.0)),
         }
     }
 
-    /// `grid` or `scene`: what the report shows this metric on.
+    /// `grid`, `scene` or `tile`: what the report shows this metric on.
     pub fn item_kind(self) -> &'static str {
         match self {
             Self::EnergyPointingGame | Self::BoundingBoxIou => "scene",
+            Self::PixelDeletion => "tile",
             _ => "grid",
         }
     }

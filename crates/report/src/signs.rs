@@ -146,8 +146,10 @@ pub fn judge(data: &Data) -> Vec<Sign> {
         sign(
             6,
             "Pixel deletion curves are flatter under BCE",
-            "No deletion metric is part of these experiments.",
-            vec![],
+            "Area under the target's softmax probability in single tiles, relative to the whole tile, while pixels are \
+             removed, least important first: a flatter curve has a larger area. Softmax saturates where logits are large, \
+             so a probe of larger logits has a flatter one; areas of sigmoid and logit are in the CSV files.",
+            data.main(Metric::PixelDeletion, Expected::Higher, (&r.ce, &r.bce)),
         ),
         sign(7, "Maps are more compact under BCE: entropy falls, the Gini index rises", "", seven),
         sign(
@@ -375,6 +377,7 @@ mod tests {
         assert_eq!(verdicts(1), [Verdict::Holds, Verdict::Holds]);
         assert_eq!(verdicts(2), [Verdict::Holds; 3]);
         assert!(verdicts(3).contains(&Verdict::Reversed), "Grad-CAM gains in the made-up data");
+        assert_eq!(verdicts(6), [Verdict::Holds; 2]);
         assert!(verdicts(5).contains(&Verdict::Reversed), "EPG of LRP falls in the made-up data");
         assert_eq!(verdicts(9), [Verdict::NotTested; 4]);
         assert!(verdicts(12).iter().all(|verdict| *verdict == Verdict::Holds));

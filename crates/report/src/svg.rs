@@ -17,6 +17,7 @@ svg.figure .number{font-variant-numeric:tabular-nums}
 svg.figure .rule{stroke:var(--rule);stroke-width:1}svg.figure .axis{stroke:var(--soft);stroke-width:1}
 svg.figure .reference{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 svg.figure .whisker{stroke-width:2;stroke-linecap:round}svg.figure .dot{stroke:var(--paper);stroke-width:1.5}
+svg.figure .curve{fill:none;stroke-width:2}svg.figure .band{opacity:.18}
 svg.figure .bar{opacity:.85}svg.figure .ceiling{stroke:var(--ink);stroke-width:2}
 svg.figure .fill-0{fill:var(--series-0)}svg.figure .fill-1{fill:var(--series-1)}svg.figure .fill-2{fill:var(--series-2)}
 svg.figure .fill-3{fill:var(--series-3)}svg.figure .fill-4{fill:var(--series-4)}
@@ -69,6 +70,16 @@ impl Svg {
         );
     }
 
+    /// A line through points.
+    pub fn curve(&mut self, points: &[(f64, f64)], class: &str) {
+        let _ = writeln!(self.body, r#"<polyline points="{}" class="{class}"/>"#, joined(points));
+    }
+
+    /// A filled shape with corners at points.
+    pub fn area(&mut self, points: &[(f64, f64)], class: &str) {
+        let _ = writeln!(self.body, r#"<polygon points="{}" class="{class}"/>"#, joined(points));
+    }
+
     /// Text; `content` may hold any character.
     pub fn text(&mut self, at: (f64, f64), anchor: Anchor, class: &str, content: &str) {
         let anchor = match anchor {
@@ -118,6 +129,11 @@ impl Svg {
         );
         self.inline().replacen("</title>\n", &format!("</title>\n{style}"), 1)
     }
+}
+
+/// Coordinates as the attribute `points` has them.
+fn joined(points: &[(f64, f64)]) -> String {
+    points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Text with the characters that XML reserves written as entities.

@@ -38,7 +38,7 @@ impl Scratch {
         let text = format!(
             "[data]\ntrain = 1\nvalidation = 1\ntest = 60\nscenes = 2\n\
              [features]\nimages = \"{place}/data/images\"\nbackbone = \"{place}/random.safetensors\"\n\
-             [attribute]\ngrids3 = 2\ngrids2 = 3\nscenes = 2\n{more}\n\
+             [attribute]\ngrids3 = 2\ngrids2 = 3\nscenes = 2\ntiles = 2\n{more}\n\
              [attribute.integrated_gradients]\nsteps = 2\ngrids = 1\n"
         );
         fs::write(&file, text).unwrap();
@@ -215,6 +215,10 @@ fn files_in_files_out_twice_the_same() {
     let scenes = scratch.maps("attribute.scenes");
     assert!(scenes.len() >= 2 * 2 * 3 * 4 && scenes.method.iter().all(|method| method != "integrated_gradients"));
     assert!(scenes.item[0].starts_with("scenes/") && scenes.grid_size[0].is_none());
+    let tiles = scratch.maps("attribute.tiles");
+    assert_eq!(tiles.len(), 2 * 3 * 4 + 2);
+    assert_eq!((tiles.item_kind[0].as_str(), tiles.height[0], tiles.target_index[0]), ("tile", 64, 0));
+    assert!(tiles.item[0].as_str() > "test/00019", "{:?}", tiles.item);
     let reader = Reader::open(&scratch.0.join("out").join(GRIDS_DIR), &GRIDS).unwrap();
     let built = GridRows::from_cells(reader.read_all().unwrap()).unwrap();
     assert_eq!(built.grid_size, [3, 3, 2, 2, 2]);
@@ -259,10 +263,10 @@ fn a_forecast_counts_what_a_run_makes() {
     let forecast = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, 7);
     crate::forecast::tell(&stage).unwrap();
     run(&stage).unwrap();
-    let tables = ["attribute", "attribute.grid2", "attribute.scenes"].map(|dir| scratch.maps(dir));
+    let tables = ["attribute", "attribute.grid2", "attribute.scenes", "attribute.tiles"].map(|dir| scratch.maps(dir));
     assert_eq!(forecast.cost.maps, tables.iter().map(MapRows::len).sum::<usize>());
     assert_eq!(forecast.cost.forwards, job.items.len() * (1 + 8));
-    let [grids, pairs, _] = tables;
+    let [grids, pairs, _, _] = tables;
     // Both targets of a 3 x 3 grid compete, the one of a 2 x 2 grid has no rival.
     assert!(grids.method.iter().any(|name| name == "lrp:var") && !pairs.method.iter().any(|name| name == "lrp:var"));
     for (row, method) in grids.method.iter().enumerate() {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use attribute::table::GridRows;
 use features::artifact::{Box2, Cells, Run, Table};
+use features::images::Rgb;
 use features::stage::StageArgs;
 use features::table::{IMAGES, ImageRows};
 use probe::table::{PROBES, ProbeRows};
@@ -11,6 +13,7 @@ use probe::table::{PROBES, ProbeRows};
 use super::*;
 use crate::controls;
 use crate::fixtures::{random_map, wave};
+use crate::perturbation::pictures::{Recipe, load};
 use crate::rows::{GRID, SCENE};
 use crate::table::ScoreRows;
 
@@ -133,16 +136,17 @@ fn experiment(name: &str) -> Scratch {
     write(scratch.0.join("images"), vec![(&IMAGES, "images", vec![])], vec![vec![images.cells()]]);
     let none = || MapRows::default().cells();
     let parts = vec![
-        vec![maps("grid3/0000", Some(3), 96, |_| wave(96)).cells(), none(), none()],
-        vec![none(), maps("grid2/0000", Some(2), 20, |seed| random_map(seed, 400)).cells(), none()],
-        vec![none(), none(), maps("scene/0000", None, 20, |_| vec![1.0; 400]).cells()],
-        vec![maps("grid3/0001", Some(3), 96, |_| vec![-1.0; 96 * 96]).cells(), none(), none()],
+        vec![maps("grid3/0000", Some(3), 96, |_| wave(96)).cells(), none(), none(), none()],
+        vec![none(), maps("grid2/0000", Some(2), 20, |seed| random_map(seed, 400)).cells(), none(), none()],
+        vec![none(), none(), maps("scene/0000", None, 20, |_| vec![1.0; 400]).cells(), none()],
+        vec![maps("grid3/0001", Some(3), 96, |_| vec![-1.0; 96 * 96]).cells(), none(), none(), none()],
     ];
     let side = |side: usize| vec![vec![side * side]];
     let tables = vec![
         (&MAPS, "attribute", side(96)),
         (&MAPS, "attribute.grid2", side(20)),
         (&MAPS, "attribute.scenes", side(20)),
+        (&MAPS, "attribute.tiles", side(1)),
     ];
     write(out.join("attribute"), tables, parts);
     scratch
@@ -237,6 +241,59 @@ fn shards_and_reruns_give_the_same_bytes() {
     assert_eq!(bytes(&sharded.0.join("out")), expected);
     evaluate(&stage(&whole, StageArgs { force: true, ..StageArgs::default() }), &config(&whole)).unwrap();
     assert_eq!(bytes(&whole.0.join("out")), expected);
+}
+
+#[test]
+fn pictures_are_put_together_by_their_keys() {
+    let scratch = Scratch::new("pictures");
+    let mut rows = ImageRows::default();
+    for (at, key) in ["train/0", "test/0", "test/1", "test/2", "test/3"].into_iter().enumerate() {
+        let picture = Rgb { width: 2, height: 2, data: vec![10 * at as u8; 12] };
+        rows.image_id.push(at as i64);
+        rows.image_key.push(key.into());
+        rows.split.push(key.split('/').next().unwrap().into());
+        rows.label.push(Some(0));
+        rows.width.push(2);
+        rows.height.push(2);
+        rows.bytes.push(picture.encode_png().unwrap());
+        rows.boxes.push(vec![]);
+        rows.labels.push(vec![0]);
+        rows.set_aside.push(vec![]);
+    }
+    let dir = scratch.0.join("images");
+    write(dir.clone(), vec![(&IMAGES, "images", vec![])], vec![vec![rows.cells()]]);
+    let grids = GridRows {
+        grid_id: vec![3],
+        grid_size: vec![2],
+        cells: vec![["test/3", "test/2", "test/1", "test/0"].map(String::from).to_vec()],
+        labels: vec![vec![0; 4]],
+        cell_px: vec![2],
+    };
+    let recipes: Vec<Recipe> = [Recipe::image("test/1")].into_iter().chain(Recipe::grids(&grids)).collect();
+    let pictures = load(&dir, &Geometry::AS_IS, &recipes).unwrap();
+    assert_eq!(pictures["test/1"].data, [20; 12]);
+    let grid = &pictures["grid2/0003"];
+    assert_eq!((grid.width, grid.height), (4, 4));
+    assert_eq!([0, 3, 12, 15].map(|pixel| grid.data[3 * pixel]), [40, 30, 20, 10]);
+    let error = load(&dir, &Geometry::AS_IS, &[Recipe::image("test/9")]).unwrap_err();
+    assert!(error.to_string().contains("`test/9`") && error.exit_code() == 65, "{error}");
+}
+
+#[test]
+fn perturbation_says_which_key_leads_to_a_missing_backbone() {
+    let scratch = experiment("backbone");
+    let file = scratch.0.join("experiment.toml");
+    let place = scratch.0.display();
+    let text = format!("[features]\nimages = \"{place}/images\"\nbackbone = \"{place}/lost.safetensors\"\n");
+    fs::write(&file, text).unwrap();
+    let stage = stage(&scratch, StageArgs { config: Some(file), ..StageArgs::default() });
+    let asked = |perturbation: Settings| Config { perturbation, ..config(&scratch) };
+    let settings = Settings { metrics: vec!["pixel_deletion".parse().unwrap()], ..Settings::default() };
+    let error = evaluate(&stage, &asked(settings.clone())).unwrap_err();
+    assert_eq!(error.exit_code(), 66);
+    assert!(error.to_string().contains("`backbone` in [features]"), "{error}");
+    let error = evaluate(&stage, &asked(Settings { steps: 0, ..settings })).unwrap_err();
+    assert!(error.to_string().contains("[evaluate.perturbation] steps"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! Forward passes of pictures without some of their pixels: the logits of heads, whatever shares of which order are
+//! removed.
+//!
+//! The two ends, which all maps of a picture share, are passed once. What lies between is each map's own; pictures of
+//! all maps fill batches together, and on the CPU batches run side by side.
+
+use features::network::Network;
+use features::tensor::{Device, Tensor, from_vec, to_vec};
+use rayon::prelude::*;
+
+use super::ranking::{Cut, Ranking};
+
+/// What one map asks: logits of a head under cuts of an order.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Features to logits.
+    pub head: &'a Network,
+    /// The order of the picture's units.
+    pub ranking: &'a Ranking,
+    /// What is removed.
+    pub cuts: Vec<Cut>,
+}
+
+/// A picture between itself and its baseline.
+#[derive(Debug)]
+pub struct Picture<'a> {
+    /// From `[n, c, h, w]` to features.
+    pub backbone: &'a Network,
+    /// `[1, c, h, w]`.
+    pub image: Tensor<4>,
+    /// Of the same shape.
+    pub baseline: Tensor<4>,
+    /// Pictures that pass at once.
+    pub chunk: usize,
+}
+
+/// Logits for each map and cut.
+pub type Logits = Vec<Vec<Vec<f32>>>;
+
+/// One picture to be passed: position of what was asked, and of the cut.
+type Job = (usize, usize);
+
+/// The logits that every map asks for, in order.
+pub fn logits(picture: &Picture, asked: &[Asked]) -> Logits {
+    let ends = [&picture.image, &picture.baseline].map(|end| picture.backbone.forward(end.clone()));
+    let mut found: Logits = Vec::with_capacity(asked.len());
+    let mut jobs: Vec<Job> = Vec::new();
+    for (position, asked) in asked.iter().enumerate() {
+        let of = |(at, cut): (usize, &Cut)| match cut.units {
+            0 => to_vec(asked.head.forward(ends[0].clone())),
+            all if all == asked.ranking.units() => to_vec(asked.head.forward(ends[1].clone())),
+            _ => {
+                jobs.push((position, at));
+                vec![]
+            }
+        };
+        found.push(asked.cuts.iter().enumerate().map(of).collect());
+    }
+    let values = [&picture.image, &picture.baseline].map(|end| to_vec(end.clone()));
+    let pass = |jobs: &[Job]| picture.pass(asked, &values, jobs);
+    let batches = jobs.par_chunks(picture.chunk);
+    let answers: Vec<Vec<Vec<f32>>> = match picture.image.device() {
+        // One thread computes a CPU pass, an accelerator needs no more than one.
+        Device::Flex(_) => batches.map(pass).collect(),
+        _ => jobs.chunks(picture.chunk).map(pass).collect(),
+    };
+    for (&(position, at), answer) in jobs.iter().zip(answers.into_iter().flatten()) {
+        found[position][at] = answer;
+    }
+    found
+}
+
+impl Picture<'_> {
+    /// The logits of a batch, picture by picture.
+    // METHOD: x(p) where p stays, baseline(p) where it is removed, in all channels of the network's input, always from
+    // the whole picture and one fixed baseline.
+    fn pass(&self, asked: &[Asked], [image, baseline]: &[Vec<f32>; 2], jobs: &[Job]) -> Vec<Vec<f32>> {
+        let [_, channels, rows, columns] = self.image.dims();
+        let area = rows * columns;
+        let mut values = Vec::with_capacity(jobs.len() * image.len());
+        for &(position, at) in jobs {
+            let Asked { ranking, cuts, .. } = &asked[position];
+            let removed: Vec<bool> = ranking.removed(cuts[at]).collect();
+            for (image, baseline) in image.chunks_exact(area).zip(baseline.chunks_exact(area)) {
+                let both = image.iter().zip(baseline).zip(&removed);
+                values.extend(both.map(|((kept, instead), removed)| if *removed { instead } else { kept }));
+            }
+        }
+        let batch = from_vec(values, [jobs.len(), channels, rows, columns], &self.image.device());
+        let features = self.backbone.forward(batch);
+        let mut found = Vec::with_capacity(jobs.len());
+        for run in jobs.chunk_by(|a, b| std::ptr::eq(asked[a.0].head, asked[b.0].head)) {
+            let own = features.clone().narrow(0, found.len(), run.len());
+            let logits = to_vec(asked[run[0].0].head.forward(own));
+            found.extend(logits.chunks_exact(logits.len() / run.len()).map(<[f32]>::to_vec));
+        }
+        found
+    }
+}

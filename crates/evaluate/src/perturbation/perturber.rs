@@ -1,0 +1,244 @@
+//! The perturbation metrics of an experiment: what they need besides the maps, and the answers for a part of them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use attribute::attribute::GRIDS_DIR;
+use attribute::item::ItemKind;
+use attribute::method::lrp;
+use attribute::table::{GRIDS, GridRows, MapRows};
+use features::artifact::{Columns, Input, Reader};
+use features::backbone::Backbone;
+use features::error::{Error, Result};
+use features::extract::FeaturesConfig;
+use features::images::Rgb;
+use features::network::Network;
+use features::preprocess::Preprocess;
+use features::stage::Stage;
+use features::tensor::Device;
+
+use super::confidence::Confidence;
+use super::curve::{Curve, relative};
+use super::engine::{self, Asked};
+use super::pictures::{self, Recipe};
+use super::ranking::{Cut, First, Ranking, ties};
+use super::settings::{Question, Settings, names};
+use crate::map::Score;
+use crate::rows::Row;
+
+/// Logits may differ by so much between a CPU and an accelerator; more means another backbone, probe or picture.
+const SAME_LOGIT: f32 = 0.02;
+
+/// A backbone with heads, and the pictures of items.
+#[derive(Debug)]
+pub struct Perturber {
+    settings: Settings,
+    seed: u64,
+    backbone: Network,
+    preprocess: Preprocess,
+    /// Smallest and largest value of each input channel.
+    bounds: (Vec<f32>, Vec<f32>),
+    heads: HashMap<String, Network>,
+    pictures: HashMap<String, Rgb>,
+    device: Device,
+    /// What the answers depend on besides maps and probes.
+    pub inputs: Vec<Input>,
+}
+
+/// One question about one map, on one scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The question.
+    pub question: Question,
+    /// The scale.
+    pub confidence: Confidence,
+    /// Variant of the metric, settings included.
+    pub variant: String,
+    /// The score, relative to the confidence in the whole picture.
+    pub score: Score,
+    /// Confidences over the share removed, where the question has a curve and the map an order.
+    pub curve: Option<Curve>,
+}
+
+/// Cuts of a map and the places of each question's among them.
+struct Script {
+    cuts: Vec<Cut>,
+    places: Vec<Vec<usize>>,
+}
+
+impl Perturber {
+    /// Opens what `settings` need: the backbone and the images of `[features]`, and the probes of the experiment. `maps`
+    /// are the tables of maps by kind.
+    ///
+    /// # Errors
+    /// A missing file, naming the key that leads to it; inputs that do not fit the maps.
+    pub fn open(stage: &Stage, settings: &Settings, maps: &[(ItemKind, Reader)]) -> Result<Self> {
+        let source: FeaturesConfig = stage.section("features")?;
+        let device = stage.device()?;
+        if !source.backbone.is_file() {
+            return Err(Error::InputMissing(format!(
+                "{}: no such backbone; perturbation metrics run it again: set `backbone` in [features] to the one of \
+                 `attribute`, or leave `metrics` in [evaluate.perturbation] empty",
+                source.backbone.display()
+            )));
+        }
+        let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+        for (kind, reader) in maps {
+            backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
+        }
+        let heads: HashMap<String, Network> =
+            probe::load(&stage.out, &device)?.into_iter().map(|probe| (probe.id, probe.network)).collect();
+        let recipes = recipes(stage, settings, maps)?;
+        let images = Reader::open(&source.images, &features::table::IMAGES)?.input();
+        Ok(Self {
+            settings: settings.clone(),
+            seed: stage.seed,
+            preprocess: backbone.encoding.preprocess(),
+            bounds: lrp::bounds(&backbone.encoding),
+            heads: heads.into_iter().filter(|(id, _)| names(&settings.probes, id)).collect(),
+            pictures: pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?,
+            inputs: vec![images, backbone.input],
+            backbone: backbone.network,
+            device,
+        })
+    }
+
+    /// The answers for each of `rows`, which are sorted by item; none for maps that are not asked about.
+    ///
+    /// # Errors
+    /// A map that does not fit its picture or its probe.
+    pub fn answers(&self, rows: &[Row]) -> Result<Vec<Vec<Answer>>> {
+        let mut found = Vec::with_capacity(rows.len());
+        for item in rows.chunk_by(|a, b| a.key().0 == b.key().0) {
+            found.extend(self.of_item(item)?);
+        }
+        Ok(found)
+    }
+
+    fn of_item(&self, rows: &[Row]) -> Result<Vec<Vec<Answer>>> {
+        let mut answers = vec![vec![]; rows.len()];
+        let Some(picture) = self.pictures.get(rows[0].key().0) else { return Ok(answers) };
+        let chosen = |row: &Row| {
+            let (_, _, probe, method) = row.key();
+            names(&self.settings.methods, method).then(|| self.heads.get(probe)).flatten()
+        };
+        let asking: Vec<(usize, &Network)> =
+            rows.iter().enumerate().filter_map(|(at, row)| Some((at, chosen(row)?))).collect();
+        if asking.is_empty() {
+            return Ok(answers);
+        }
+        let pieces = self.settings.unit.cut(picture);
+        let ties = ties(pieces.count, self.seed, rows[0].key().0);
+        let mut ranked = Vec::new();
+        for (at, head) in asking {
+            let map = rows[at].map()?;
+            if (map.height, map.width) != (picture.height, picture.width) {
+                return Err(rows[at].wrong("it has not the size of its picture"));
+            }
+            match Ranking::of(map.values, &pieces, &ties) {
+                Ok(ranking) => ranked.push((at, head, self.script(&ranking), ranking)),
+                Err(reason) => answers[at] = self.each(|_, _| (Err(reason), None)),
+            }
+        }
+        let image = self.preprocess.apply(std::slice::from_ref(picture), &self.device);
+        let baseline = self.settings.baseline.of(&image, &self.bounds.0, &self.bounds.1);
+        let picture = engine::Picture { backbone: &self.backbone, image, baseline, chunk: self.settings.chunk };
+        let asked: Vec<Asked> = ranked
+            .iter()
+            .map(|(_, head, script, ranking)| Asked { head, ranking, cuts: script.cuts.clone() })
+            .collect();
+        for ((at, _, script, ranking), logits) in ranked.iter().zip(engine::logits(&picture, &asked)) {
+            let target = usize::try_from(rows[*at].target_class()).ok().filter(|class| *class < logits[0].len());
+            let target = target.ok_or_else(|| rows[*at].wrong("its probe has no logit for its class"))?;
+            let (logit, explained) = (logits[0][target], rows[*at].logit());
+            let same = (logit - explained).abs() <= SAME_LOGIT * (1.0 + explained.abs());
+            if !same {
+                let what = format!("it explains a logit of {explained}, backbone and probe now give {logit}");
+                return Err(rows[*at].wrong(&what));
+            }
+            answers[*at] = self.each(|index, confidence| {
+                let value = |place: usize| confidence.of(&logits[place], target);
+                let places = &script.places[index];
+                match self.settings.metrics[index].first() {
+                    None => (relative(value(places[0]), value(0)), None),
+                    Some(_) => {
+                        let points = places.iter().map(|&place| (ranking.share(script.cuts[place]), value(place)));
+                        let curve = Curve::new(points.collect());
+                        (curve.relative().map(|curve| curve.area()), Some(curve))
+                    }
+                }
+            });
+        }
+        Ok(answers)
+    }
+
+    /// An answer for each question and scale.
+    fn each(&self, answer: impl Fn(usize, Confidence) -> (Score, Option<Curve>)) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for (index, &question) in self.settings.metrics.iter().enumerate() {
+            for &confidence in &self.settings.confidence {
+                let (score, curve) = answer(index, confidence);
+                let variant = self.settings.variant(question, confidence);
+                answers.push(Answer { question, confidence, variant, score, curve });
+            }
+        }
+        answers
+    }
+
+    /// The cuts that all questions need, each once; the whole picture is the first.
+    fn script(&self, ranking: &Ranking) -> Script {
+        let mut script = Script { cuts: vec![], places: vec![] };
+        let mut known: BTreeMap<Cut, usize> = BTreeMap::new();
+        let mut place = |cut: Cut, cuts: &mut Vec<Cut>| {
+            *known.entry(cut).or_insert_with(|| {
+                cuts.push(cut);
+                cuts.len() - 1
+            })
+        };
+        place(Cut { first: First::Least, units: 0 }, &mut script.cuts);
+        for question in &self.settings.metrics {
+            let cuts = match (question, question.first()) {
+                (Question::Sufficiency(percent), _) => vec![ranking.keep(*percent)],
+                (_, Some(first)) => ranking.steps(first, self.settings.steps),
+                (_, None) => vec![],
+            };
+            script.places.push(cuts.into_iter().map(|cut| place(cut, &mut script.cuts)).collect());
+        }
+        script
+    }
+}
+
+/// What the items are made of that `settings` choose.
+fn recipes(stage: &Stage, settings: &Settings, maps: &[(ItemKind, Reader)]) -> Result<Vec<Recipe>> {
+    let mut recipes = Vec::new();
+    let mut grids: HashMap<String, Recipe> = HashMap::new();
+    if settings.items.iter().any(|kind| kind == ItemKind::Grid3.name()) {
+        let rows = GridRows::from_cells(Reader::open(&stage.out.join(GRIDS_DIR), &GRIDS)?.read_all()?)?;
+        grids.extend(Recipe::grids(&rows).map(|recipe| (recipe.item.clone(), recipe)));
+    }
+    for (kind, reader) in maps.iter().filter(|(kind, _)| settings.items.iter().any(|name| name == kind.name())) {
+        let mut seen: HashSet<String> = HashSet::new();
+        for part in 0..reader.parts() {
+            let items: Vec<String> = Columns::new(reader.read_columns(part, &[MapRows::ITEM])?).next()?;
+            for item in items {
+                if settings.most.is_some_and(|most| seen.len() >= most) || !seen.insert(item.clone()) {
+                    continue;
+                }
+                recipes.push(match kind {
+                    ItemKind::Tile | ItemKind::Scene => Recipe::image(&item),
+                    ItemKind::Grid3 | ItemKind::Grid2 => grids.remove(&item).ok_or_else(|| {
+                        let dir = stage.out.join(GRIDS_DIR);
+                        Error::BadData(format!("{}: has no row of `{item}`; run `attribute` again", dir.display()))
+                    })?,
+                });
+            }
+        }
+    }
+    if recipes.is_empty() {
+        return Err(Error::Usage(format!(
+            "[evaluate.perturbation] items asks for maps of kind {}, and there are none; set `tiles` in [attribute], or \
+             name other kinds",
+            settings.items.join(", ")
+        )));
+    }
+    Ok(recipes)
+}
