@@ -1,7 +1,7 @@
 //! Parity with PyTorch, captum, zennit and the bcos package: a folder a case.
 //!
 //! Each folder has the script that made the expected numbers, with its tolerance and the reason for it. To make them
-//! again: a Python environment with `torch torchvision bcos zennit captum numpy scikit-learn blake3`, then
+//! again: a Python environment with `torch torchvision bcos zennit captum grad-cam lime numpy scikit-learn blake3`, then
 //! `python CASE/generate.py`.
 #![allow(clippy::print_stderr, reason = "how close a comparison was is worth reading")]
 #![recursion_limit = "256"]
@@ -11,6 +11,7 @@ mod bcos;
 mod expected;
 mod files;
 mod formula;
+mod peers;
 mod probes;
 mod resnet;
 
