@@ -128,8 +128,9 @@ impl Bound {
             Self::ReluGradient => program.push(Op::Times(positive(seen.input.clone()))),
             // METHOD: guided backpropagation, the gradient of a ReLU restricted to positive cotangents.
             Self::ReluGuided => {
-                program.push(Op::PositivePart);
+                // In this order the product joins the transpose before it.
                 program.push(Op::Times(positive(seen.input.clone())));
+                program.push(Op::PositivePart);
             }
             // METHOD: deconvnet, the ReLU applied to the cotangent.
             Self::ReluDeconvolved => program.push(Op::PositivePart),
