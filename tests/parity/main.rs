@@ -1,8 +1,8 @@
 //! Parity with PyTorch, captum, zennit, Quantus and the bcos package: a folder a case.
 //!
 //! Each folder has the script that made the expected numbers, with its tolerance and the reason for it. To make them
-//! again: a Python environment with `torch torchvision bcos zennit captum quantus numpy scikit-learn blake3`, then
-//! `python CASE/generate.py`.
+//! again: a Python environment with `torch torchvision bcos zennit captum grad-cam lime quantus numpy scikit-learn
+//! blake3`, then `python CASE/generate.py`.
 #![allow(clippy::print_stderr, reason = "how close a comparison was is worth reading")]
 #![recursion_limit = "256"]
 
@@ -12,6 +12,7 @@ mod deletion;
 mod expected;
 mod files;
 mod formula;
+mod peers;
 mod probes;
 mod resnet;
 

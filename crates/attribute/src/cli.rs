@@ -41,6 +41,8 @@ use crate::show::ShowArgs;
         probes = [\"linear-ce-s0\", \"linear-bce-s0\"]  # empty: all\n  \
         grids = 12                # the first ones of each size\n  \
         scenes = 0\n\n\
+        [attribute.deep_lift]\n  \
+        baseline = \"zero\"\n\n  \
         [attribute.smooth_grad]\n  \
         samples = 16\n  \
         noise = 0.15              # deviation, in units of the range of the picture's values\n\n  \
@@ -66,7 +68,7 @@ use crate::show::ShowArgs;
         temperature = 10.0\n  \
         threshold = 0.1\n  \
         scale = \"largest\"         # magnitudes in units of the largest; none is the published form\n\n\
-        Further methods: gradient, smooth_grad, deconvnet, guided_grad_cam; grad_cam_plus_plus, layer_cam, xgrad_cam, \
+        Further methods: gradient, guided_backprop:times_input, smooth_grad, deep_lift, deconvnet, guided_grad_cam; grad_cam_plus_plus, layer_cam, xgrad_cam, \
         hires_cam, ablation_cam; lrp_epsilon, lrp_epsilon_plus and lrp_epsilon_alpha2_beta1, the last two also with another rule in \
         the first convolution as lrp_epsilon_plus:flat, lrp_epsilon_plus:w_square, lrp_epsilon_plus:z_box, \
         lrp_epsilon_alpha2_beta1:flat, lrp_epsilon_alpha2_beta1:w_square, lrp_epsilon_alpha2_beta1:z_box; \

@@ -39,6 +39,8 @@ pub enum Composite {
     EpsilonAlpha2Beta1(First),
     /// Excitation backpropagation: z+ in all convolutions.
     ExcitationBackprop,
+    /// DeepLIFT: the gradient with finite differences from a baseline at ReLUs and maxima.
+    DeepLift,
 }
 
 /// LRP in the first convolution.
@@ -125,6 +127,11 @@ impl Composite {
     pub fn rule(&self, kind: Kind, place: Place) -> Rule {
         match self {
             Self::Gradient | Self::GuidedBackprop | Self::Deconvnet | Self::Bcos => self.gradient(kind),
+            Self::DeepLift => match kind {
+                Kind::Relu | Kind::MaxPool | Kind::BcosConv => Rule::Rescale,
+                Kind::Sum => Rule::Duplicate,
+                Kind::Conv | Kind::Scale | Kind::AvgPool | Kind::GlobalAvgPool | Kind::Offset => Rule::Gradient,
+            },
             Self::EpsilonGammaBox { low, high, sum } => match kind {
                 Kind::Conv => match place {
                     Place::First => Rule::ZBox { low: low.clone(), high: high.clone() },
@@ -218,6 +225,7 @@ impl fmt::Display for Composite {
             Self::EpsilonPlus(_) => "epsilon_plus",
             Self::EpsilonAlpha2Beta1(_) => "epsilon_alpha2_beta1",
             Self::ExcitationBackprop => "excitation_backprop",
+            Self::DeepLift => "deep_lift",
         })
     }
 }

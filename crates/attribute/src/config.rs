@@ -8,8 +8,8 @@ use crate::{
     competition::Var,
     explain::Settings,
     method::{
-        Method, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime, occlusion::Occlusion,
-        rise::Rise, smooth_grad::SmoothGrad,
+        Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime,
+        occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
 };
 
@@ -39,6 +39,8 @@ pub struct AttributeConfig {
     pub confidence: f32,
     /// Settings of integrated gradients.
     pub integrated_gradients: IntegratedGradients,
+    /// Settings of DeepLIFT.
+    pub deep_lift: DeepLift,
     /// Settings of SmoothGrad.
     pub smooth_grad: SmoothGrad,
     /// Settings of occlusion.
@@ -103,6 +105,7 @@ impl Default for AttributeConfig {
             confident_for: ["linear-ce-*", "linear-bce-*"].map(String::from).to_vec(),
             confidence: 0.95,
             integrated_gradients: IntegratedGradients::default(),
+            deep_lift: DeepLift::default(),
             smooth_grad: SmoothGrad::default(),
             occlusion: Occlusion::default(),
             rise: Rise::default(),
@@ -171,6 +174,7 @@ impl AttributeConfig {
             steps: self.integrated_gradients.steps,
             quadrature: self.integrated_gradients.quadrature,
             baseline: self.integrated_gradients.baseline,
+            deep_lift: self.deep_lift,
             smooth_grad: self.smooth_grad,
             occlusion: self.occlusion,
             rise: self.rise,

@@ -6,6 +6,7 @@
 mod averaged;
 mod basis;
 mod check;
+mod contrasted;
 mod cost;
 mod masked;
 mod pass;
@@ -29,8 +30,8 @@ use crate::{
     competition::Var,
     composite::{Composite, First, ResidualSum},
     method::{
-        Family, FirstLayer, Method, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime, lrp,
-        occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
+        Family, FirstLayer, Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap,
+        lime::Lime, lrp, occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
     plan::{Entry, Plan},
 };
@@ -59,6 +60,8 @@ pub struct Settings {
     pub quadrature: Quadrature,
     /// Where the path of integrated gradients begins.
     pub baseline: Baseline,
+    /// Of DeepLIFT.
+    pub deep_lift: DeepLift,
     /// Of SmoothGrad.
     pub smooth_grad: SmoothGrad,
     /// Of occlusion.
@@ -82,6 +85,7 @@ impl Default for Settings {
             steps: 16,
             quadrature: Quadrature::default(),
             baseline: Baseline::default(),
+            deep_lift: DeepLift::default(),
             smooth_grad: SmoothGrad::default(),
             occlusion: Occlusion::default(),
             rise: Rise::default(),
@@ -159,8 +163,15 @@ struct Group {
     composite: Composite,
     methods: BTreeSet<Method>,
     backbone: Plan,
-    /// One a head.
-    heads: Vec<Plan>,
+    /// One a head, none for heads that no method asks for it.
+    heads: Vec<Option<Plan>>,
+}
+
+impl Group {
+    /// The plan of head number `head`.
+    fn head(&self, head: usize) -> &Plan {
+        self.heads[head].as_ref().expect("a head has the plans of its methods")
+    }
 }
 
 impl Explainer {
@@ -197,7 +208,11 @@ impl Explainer {
             .into_iter()
             .map(|(composite, methods)| {
                 let backbone = Plan::bind(&network, &composite, Entry::Pixels)?;
-                let plans = heads.iter().map(|head| Plan::bind(&head.network, &composite, Entry::Features));
+                let plans = heads.iter().map(|head| {
+                    let mut wanted = head.methods.iter().flat_map(|method| composites(*method, &bounds));
+                    let asks = wanted.any(|(wanted, _)| wanted == composite);
+                    asks.then(|| Plan::bind(&head.network, &composite, Entry::Features)).transpose()
+                });
                 Ok(Group { methods, backbone, heads: plans.collect::<Result<_>>()?, composite })
             })
             .collect::<Result<_>>()?;
@@ -238,6 +253,7 @@ impl Explainer {
         }
         let mut found = self.pixels(&pass, targets);
         found.extend(self.features(&pass, targets));
+        found.extend(self.contrasted(image, targets));
         found.extend(self.averaged(image, &logits, targets, key));
         found.extend(self.masked(image, &logits, targets, key));
         let mut maps: Vec<Map> = found
@@ -320,7 +336,7 @@ fn composites(method: Method, (low, high): &(Vec<f32>, Vec<f32>)) -> Vec<(Compos
     };
     let composite = match method {
         Method::InputXGradient | Method::Gradient => Composite::Gradient,
-        Method::GuidedBackprop => Composite::GuidedBackprop,
+        Method::GuidedBackprop | Method::GuidedBackpropTimesInput => Composite::GuidedBackprop,
         // The head's gradient weighs the features.
         Method::GuidedGradCam => {
             return vec![(Composite::GuidedBackprop, Some(method)), (Composite::Gradient, None)];
@@ -333,10 +349,11 @@ fn composites(method: Method, (low, high): &(Vec<f32>, Vec<f32>)) -> Vec<(Compos
         Method::LrpEpsilonPlus(layer) => Composite::EpsilonPlus(first(layer)),
         Method::LrpEpsilonAlpha2Beta1(layer) => Composite::EpsilonAlpha2Beta1(first(layer)),
         Method::ExcitationBackprop => Composite::ExcitationBackprop,
+        Method::DeepLift => return vec![(Composite::DeepLift, None)],
         method => {
             return match method.family() {
                 Family::Features | Family::Averaged => vec![(Composite::Gradient, None)],
-                Family::Pixels | Family::Masked => vec![],
+                Family::Pixels | Family::Contrasted | Family::Masked => vec![],
             };
         }
     };

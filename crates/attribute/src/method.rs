@@ -4,6 +4,7 @@ pub mod ablation_cam;
 pub mod bcos;
 pub mod cam;
 pub mod deconvnet;
+pub mod deep_lift;
 pub mod excitation_backprop;
 pub mod grad_cam;
 pub mod gradient;
@@ -89,6 +90,10 @@ pub enum Method {
     ScoreCam,
     /// See [`ablation_cam`].
     AblationCam,
+    /// See [`guided_backprop`], times the input.
+    GuidedBackpropTimesInput,
+    /// See [`deep_lift`].
+    DeepLift,
 }
 
 /// LRP's rule in the convolution that sees the pixels.
@@ -115,6 +120,8 @@ pub enum Family {
     Averaged,
     /// Forward passes of masked inputs.
     Masked,
+    /// One pull-back to the pixels through two forward passes, the picture's and a baseline's.
+    Contrasted,
 }
 
 /// Methods that look at the same masks, the one that makes them first.
@@ -128,7 +135,7 @@ pub const MASKED: [&[Method]; 5] = [
 
 impl Method {
     /// All methods, in the order of tables and figures.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::InputXGradient,
         Self::IntegratedGradients,
         Self::GradCam,
@@ -163,6 +170,8 @@ impl Method {
         Self::LimeSigmoid,
         Self::ScoreCam,
         Self::AblationCam,
+        Self::GuidedBackpropTimesInput,
+        Self::DeepLift,
     ];
 
     /// The methods of an experiment that names none: those of the paper, without the reference's variants.
@@ -206,6 +215,8 @@ impl Method {
             Self::LimeSigmoid => "lime:sigmoid",
             Self::ScoreCam => "score_cam",
             Self::AblationCam => "ablation_cam",
+            Self::GuidedBackpropTimesInput => "guided_backprop:times_input",
+            Self::DeepLift => "deep_lift",
         }
     }
 
@@ -227,10 +238,12 @@ impl Method {
             | Self::LimeSigmoid
             | Self::KernelShap
             | Self::ScoreCam => Family::Masked,
+            Self::DeepLift => Family::Contrasted,
             Self::InputXGradient
             | Self::Lrp
             | Self::LrpReference
             | Self::GuidedBackprop
+            | Self::GuidedBackpropTimesInput
             | Self::Bcos
             | Self::Gradient
             | Self::Deconvnet
@@ -260,13 +273,17 @@ impl Method {
     /// A degenerate case is skipped by name and never replaced by another method in silence.
     pub fn unfit(self, backbone: &Network, head: &Network) -> Option<&'static str> {
         let has = |network: &Network, test: fn(&Layer) -> bool| network.any(&test);
-        let bcos_backbone = has(backbone, |layer| matches!(layer, Layer::BcosConv(_)));
+        let bcos = |layer: &Layer| matches!(layer, Layer::BcosConv(_));
+        let bcos_backbone = has(backbone, bcos);
         let relu = |layer: &Layer| matches!(layer, Layer::Relu);
         match self {
             method if method.start().is_some() && bcos_backbone => {
                 Some("LRP's rules are for conventional backbones, this one has B-cos layers")
             }
-            Self::GuidedBackprop | Self::Deconvnet | Self::GuidedGradCam
+            Self::DeepLift if bcos_backbone || has(head, bcos) => {
+                Some("DeepLIFT's rules are for layers that are linear but for ReLUs and maxima, this has B-cos layers")
+            }
+            Self::GuidedBackprop | Self::GuidedBackpropTimesInput | Self::Deconvnet | Self::GuidedGradCam
                 if !has(backbone, relu) && !has(head, relu) =>
             {
                 Some("there is no ReLU to guide, so the map would be the plain gradient")
@@ -343,7 +360,9 @@ mod tests {
     fn degenerate_cases_are_named() {
         let relu = Network::new(vec![Layer::Relu]);
         let plain = Network::default();
-        for method in [Method::GuidedBackprop, Method::Deconvnet, Method::GuidedGradCam] {
+        for method in
+            [Method::GuidedBackprop, Method::GuidedBackpropTimesInput, Method::Deconvnet, Method::GuidedGradCam]
+        {
             assert!(method.unfit(&plain, &plain).is_some());
             assert!(method.unfit(&plain, &relu).is_none());
         }

@@ -5,6 +5,7 @@
 
 mod bcos;
 mod pixels;
+mod rescale;
 mod split;
 mod window;
 
@@ -80,6 +81,9 @@ pub enum Rule {
     Proportional,
     /// Every branch of a sum gets all of it.
     Duplicate,
+    /// DeepLIFT's rescale rule at a layer without weights: the finite difference from a baseline (Shrikumar et al.
+    /// 2017). The tape holds a picture and its baseline.
+    Rescale,
 }
 
 /// A rule fastened to a layer.
@@ -92,7 +96,9 @@ pub(crate) enum Bound {
     ReluGradient,
     ReluGuided,
     ReluDeconvolved,
+    ReluRescale,
     MaxPool(Pool),
+    MaxPoolRescale(Pool),
     AvgPool(Pool),
     AvgPoolShare(Pool),
     GlobalAverage,
@@ -113,17 +119,24 @@ impl Bound {
         match self {
             Self::Identity => {}
             Self::Linear(map) => program.push(Op::Transpose(map.clone(), size)),
-            Self::Scale(scale) => program.push(Op::Times(times_channels(seen.input.ones_like(), scale))),
+            // The same for all images, so one of them is enough.
+            Self::Scale(scale) => {
+                let ones = seen.input.clone().narrow(0, 0, 1).ones_like();
+                program.push(Op::Times(times_channels(ones, scale)));
+            }
             Self::Bcos(rule) => rule.fasten(seen, program),
             Self::ReluGradient => program.push(Op::Times(positive(seen.input.clone()))),
             // METHOD: guided backpropagation, the gradient of a ReLU restricted to positive cotangents.
             Self::ReluGuided => {
-                program.push(Op::PositivePart);
+                // In this order the product joins the transpose before it.
                 program.push(Op::Times(positive(seen.input.clone())));
+                program.push(Op::PositivePart);
             }
             // METHOD: deconvnet, the ReLU applied to the cotangent.
             Self::ReluDeconvolved => program.push(Op::PositivePart),
+            Self::ReluRescale => rescale::relu(seen, program),
             Self::MaxPool(pool) => program.push(Op::Route(Winners::find(pool, seen.input))),
+            Self::MaxPoolRescale(pool) => rescale::max_pool(pool, seen, program),
             Self::AvgPool(pool) => program.push(Op::Average(*pool, size)),
             Self::AvgPoolShare(pool) => share(seen, Some(Op::Average(*pool, size)), program),
             Self::GlobalAverage => program.push(Op::GlobalAverage(size)),

@@ -1,9 +1,11 @@
 //! Oracles: small random networks whose maps are known from autodiff, from dense matrices, or from identities.
 
+mod deep_lift;
 mod gradient;
 mod maps;
 mod methods;
 mod relevance;
+mod resnet50;
 
 use features::{
     network::{BcosConv, ChannelScale, Conv, Layer, Network, Pool},

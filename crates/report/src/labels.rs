@@ -33,6 +33,7 @@ pub fn method(name: &str) -> String {
         "kernel_shap" => "KernelSHAP",
         "score_cam" => "Score-CAM",
         "ablation_cam" => "Ablation-CAM",
+        "deep_lift" => "DeepLIFT",
         other => other,
     };
     format!("{usual}{variant}")

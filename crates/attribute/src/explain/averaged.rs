@@ -73,7 +73,7 @@ impl Explainer {
             let pass = Pass::record(&self.network, heads.iter().copied(), &inputs);
             let cotangents = pass.heads.iter().zip(chosen).map(|(tape, &head)| {
                 let seeds = one_hot(tape.output(), targets).repeat_dim(0, count);
-                let pulled = tape.pull_back(&group.heads[head], seeds);
+                let pulled = tape.pull_back(group.head(head), seeds);
                 let [_, channels, height, width] = pulled.dims();
                 pulled.reshape([count, targets.len() * channels, height, width])
             });

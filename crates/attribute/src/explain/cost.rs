@@ -55,6 +55,8 @@ impl Explainer {
                 // The baseline's logit is for the check.
                 Method::IntegratedGradients => (settings.steps + 1, settings.steps),
                 Method::SmoothGrad => (settings.smooth_grad.samples, settings.smooth_grad.samples),
+                // The picture and its baseline, side by side.
+                Method::DeepLift => (2, 1),
                 _ => (0, 0),
             };
             cost.forwards += forwards;

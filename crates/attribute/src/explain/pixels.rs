@@ -60,7 +60,9 @@ impl Explainer {
                     (Method::GuidedGradCam, Some(weights)) => {
                         guided_grad_cam::maps(pulled, weights.clone().narrow(0, done, count))
                     }
-                    (Method::InputXGradient, _) => input_x_gradient::maps(&pass.image, pulled),
+                    (Method::InputXGradient | Method::GuidedBackpropTimesInput, _) => {
+                        input_x_gradient::maps(&pass.image, pulled)
+                    }
                     (Method::Bcos, _) => bcos::maps(&pass.image, pulled),
                     (Method::GuidedBackprop, _) => guided_backprop::maps(pulled),
                     (Method::Deconvnet, _) => deconvnet::maps(pulled),
@@ -99,7 +101,7 @@ impl Explainer {
                 Some(Start::Logit) => lrp::start(logits, seeds),
                 Some(Start::One) | None => seeds,
             };
-            pass.heads[head].pull_back(&group.heads[head], start)
+            pass.heads[head].pull_back(group.head(head), start)
         });
         Tensor::cat(cotangents.collect(), 0)
     }

@@ -109,4 +109,16 @@ mod tests {
         compare(xgrad_cam(&features, gradients.clone(), [2, 2]), &both(&moment));
         compare(hires_cam(&features, gradients, [2, 2]), &both(&|m, k, p| at(m, k, p)));
     }
+
+    #[test]
+    fn grad_cam_plus_plus_keeps_its_weights_where_gradients_are_small() {
+        // One channel with A = (1, 2) and g = 1e-3: a = 1 / (2 + 3e-3), the weight 2 g a = 9.985e-4. pytorch-grad-cam
+        // adds 1e-6 to 2 g² + S g³ = 2.003e-6 and gets 6.66e-4.
+        let features = from_vec(vec![1.0, 2.0], [1, 1, 1, 2], &cpu());
+        let gradients = from_vec(vec![1e-3; 2], [1, 1, 1, 2], &cpu());
+        let map = to_vec(grad_cam_plus_plus(&features, gradients, [1, 2]));
+        for (found, expected) in map.iter().zip([9.985e-4, 1.997e-3]) {
+            assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
+        }
+    }
 }

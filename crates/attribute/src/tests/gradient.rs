@@ -9,7 +9,7 @@ use crate::{
     plan::{Entry, Plan},
     tape::Tape,
 };
-use features::network::Network;
+use features::network::{Conv, Layer, Network};
 
 /// The gradient by autodiff of `sum(cotangents * network(input))`, each cotangent with its own copy of the image.
 fn by_autodiff(build: impl Fn(&Device) -> Network, input: &Tensor<4>, cotangents: &Tensor<4>) -> Tensor<4> {
@@ -94,7 +94,7 @@ fn guiding_without_relu_changes_nothing() {
 
 #[test]
 fn guiding_drops_negative_cotangents() {
-    let network = Network::new(vec![features::network::Layer::Relu]);
+    let network = Network::new(vec![Layer::Relu]);
     let (_, tape) = Tape::record(&network, from_vec(vec![1.0, 2.0, -1.0], [1, 1, 1, 3], &cpu()));
     let plan = Plan::bind(&network, &Composite::GuidedBackprop, Entry::Pixels).unwrap();
     let given = from_vec(vec![-1.0, 3.0, 5.0], [1, 1, 1, 3], &cpu());
@@ -103,9 +103,21 @@ fn guiding_drops_negative_cotangents() {
 
 #[test]
 fn the_deconvnet_looks_at_cotangents_only() {
-    let network = Network::new(vec![features::network::Layer::Relu]);
+    let network = Network::new(vec![Layer::Relu]);
     let (_, tape) = Tape::record(&network, from_vec(vec![1.0, 2.0, -1.0], [1, 1, 1, 3], &cpu()));
     let plan = Plan::bind(&network, &Composite::Deconvnet, Entry::Pixels).unwrap();
     let given = from_vec(vec![-1.0, 3.0, 5.0], [1, 1, 1, 3], &cpu());
     assert_eq!(to_vec(tape.pull_back(&plan, given)), [0.0, 3.0, 5.0]);
+}
+
+#[test]
+fn guiding_stops_at_the_relu_and_leaves_the_shortcut_alone() {
+    // y = relu(x) + 2 x at x = 3, cotangent -1: the ReLU passes nothing, the shortcut -2. Captum clamps the whole
+    // gradient of the tensor that the ReLU reads and gives 0.
+    let double = Conv::pointwise(from_vec(vec![2.0], [1, 1, 1, 1], &cpu()), None);
+    let branches = vec![Network::new(vec![Layer::Relu]), Network::new(vec![Layer::Conv(double)])];
+    let network = Network::new(vec![Layer::Sum(branches)]);
+    let (_, tape) = Tape::record(&network, from_vec(vec![3.0], [1, 1, 1, 1], &cpu()));
+    let plan = Plan::bind(&network, &Composite::GuidedBackprop, Entry::Pixels).unwrap();
+    assert_eq!(to_vec(tape.pull_back(&plan, from_vec(vec![-1.0], [1, 1, 1, 1], &cpu()))), [-2.0]);
 }
