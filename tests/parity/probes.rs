@@ -80,8 +80,16 @@ fn maps() -> Split {
     let maps: Vec<f32> = formula::unit("maps", TILES * CHANNELS * 4).map(|u| (0.5 + 0.5 * u) as f32).collect();
     let pooled: Vec<f32> =
         maps.chunks(4).map(|cells| (cells.iter().map(|&x| f64::from(x)).sum::<f64>() / 4.0) as f32).collect();
-    let labels = pooled.chunks(CHANNELS).map(|row| argmax(&row[..CLASSES])).collect();
-    Split { image_ids: (0..TILES as i64).collect(), labels, pooled, maps, channels: CHANNELS, size: [2, 2] }
+    let labels = pooled.chunks(CHANNELS).map(|row| vec![argmax(&row[..CLASSES])]).collect();
+    Split {
+        image_ids: (0..TILES as i64).collect(),
+        labels,
+        pooled,
+        maps,
+        channels: CHANNELS,
+        size: [2, 2],
+        ..Split::default()
+    }
 }
 
 #[test]

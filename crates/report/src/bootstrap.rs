@@ -4,8 +4,7 @@
 //! resampled, never single maps. The percentile interval of few clusters is too narrow (with 3 seeds it covers the truth
 //! in 73 to 95 % of cases instead of 95 %), so it is widened as a t interval is wider than a normal one (`Spread`).
 
-use crate::scores::Cell;
-use crate::student;
+use crate::spread::Spread;
 use features::random::{Stream, binomial, uniform};
 use std::collections::BTreeMap;
 
@@ -164,56 +163,6 @@ fn draw_below(rng: &mut Stream, n: usize, count: usize, mut use_it: impl FnMut(u
     }
 }
 
-/// Variance of a mean, and its parts times the t quantile of each part's degrees of freedom.
-#[derive(Debug, Clone, Copy, Default)]
-struct Spread {
-    variance: f64,
-    times_quantiles: f64,
-}
-
-impl Spread {
-    /// Of one part, known from so many clusters.
-    fn of(variance: f64, clusters: usize) -> Self {
-        Self { variance, times_quantiles: variance * student::upper(clusters.saturating_sub(1).max(1)) }
-    }
-
-    /// Of the sum or difference of two independent parts.
-    fn and(self, other: Self) -> Self {
-        Self { variance: self.variance + other.variance, times_quantiles: self.times_quantiles + other.times_quantiles }
-    }
-
-    /// The quantile, and half the width of the interval; none without variance.
-    // METHOD: Cochran and Cox 1957, sec. 4.14: t' = sum u t / sum u. Satterthwaite's degrees of freedom grow just when few
-    // seeds happen to lie close together, which is when the interval misses: 91 to 94 % where seeds vary most.
-    fn half_width(self) -> Option<(f64, f64)> {
-        if self.variance <= 0.0 {
-            return None;
-        }
-        let quantile = self.times_quantiles / self.variance;
-        Some((quantile, quantile * self.variance.sqrt()))
-    }
-}
-
-/// Degrees of freedom below which the skew of resampled means is noise, so the t interval itself is given.
-const SKEW_FROM: usize = 10;
-
-/// The percentile interval of `means`, drawn out about `mean` to the width of the t interval; it keeps its skew.
-// METHOD: percentiles of few resampled clusters understate the width: k of them lose (k - 1) / k of their variance, and
-// nothing allows for its being estimated.
-fn widened(mean: f64, means: Vec<f64>, spread: Spread) -> (f64, f64) {
-    let (low, high) = interval(means).unwrap_or((mean, mean));
-    let half = (high - low) / 2.0;
-    match spread.half_width() {
-        Some((quantile, wide)) if quantile > student::upper(SKEW_FROM) => {
-            (mean - wide.max(half), mean + wide.max(half))
-        }
-        Some((_, wide)) if half > 0.0 && wide > half => {
-            (mean - wide / half * (mean - low), mean + wide / half * (high - mean))
-        }
-        _ => (low, high),
-    }
-}
-
 /// Bootstrap means of `samples` in the order drawn (empty if there are none).
 pub fn draws(samples: &[Sample], resamples: usize, rng: &mut Stream) -> Vec<f64> {
     if samples.is_empty() {
@@ -231,7 +180,7 @@ pub fn estimate(samples: &[Sample], resamples: usize, rng: &mut Stream) -> Optio
     }
     let crossed = Crossed::new(samples);
     let mean = samples.iter().map(|s| s.value).sum::<f64>() / samples.len() as f64;
-    let (low, high) = widened(mean, draws(samples, resamples, rng), crossed.spread());
+    let (low, high) = crossed.spread().widen(mean, percentiles(mean, draws(samples, resamples, rng)));
     Some(Estimate { mean, low, high, n: samples.len(), items: crossed.items, seeds: crossed.seeds })
 }
 
@@ -241,7 +190,8 @@ pub fn gap(one: &[Sample], other: &[Sample], resamples: usize, rng: &mut Stream)
     let (first, second) = (estimate(one, 1, rng)?, estimate(other, 1, rng)?);
     let means = draws(one, resamples, rng).iter().zip(draws(other, resamples, rng)).map(|(a, b)| a - b).collect();
     let mean = first.mean - second.mean;
-    let (low, high) = widened(mean, means, Crossed::new(one).spread().and(Crossed::new(other).spread()));
+    let (low, high) =
+        Crossed::new(one).spread().and(Crossed::new(other).spread()).widen(mean, percentiles(mean, means));
     Some(Estimate {
         mean,
         low,
@@ -250,6 +200,11 @@ pub fn gap(one: &[Sample], other: &[Sample], resamples: usize, rng: &mut Stream)
         items: first.items.min(second.items),
         seeds: first.seeds.min(second.seeds),
     })
+}
+
+/// The interval of resampled means; of none, the mean itself.
+fn percentiles(mean: f64, means: Vec<f64>) -> (f64, f64) {
+    interval(means).unwrap_or((mean, mean))
 }
 
 /// 2.5 % and 97.5 % quantiles.
@@ -264,30 +219,6 @@ pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     let at = q.clamp(0.0, 1.0) * last as f64;
     let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     Some(below + (above - below) * at.fract())
-}
-
-/// Defined values of a group as samples.
-pub fn values(cells: &[Cell]) -> Vec<Sample> {
-    cells.iter().filter_map(|c| Some(Sample { item: c.item, seed: c.seed, value: c.value? })).collect()
-}
-
-/// Differences `treatment - baseline` of maps with equal item, target and seed, and how many such pairs were left out
-/// because one side is undefined. Cells without a partner are not pairs and count nowhere.
-pub fn paired(baseline: &[Cell], treatment: &[Cell]) -> (Vec<Sample>, usize) {
-    let before: BTreeMap<(u32, i32, i64), Option<f64>> =
-        baseline.iter().map(|c| ((c.item, c.target, c.seed), c.value)).collect();
-    let (mut samples, mut skipped) = (Vec::new(), 0);
-    for cell in treatment {
-        match before.get(&(cell.item, cell.target, cell.seed)) {
-            Some(Some(before)) if cell.value.is_some() => {
-                let value = cell.value.unwrap_or_default() - before;
-                samples.push(Sample { item: cell.item, seed: cell.seed, value });
-            }
-            Some(_) => skipped += 1,
-            None => {}
-        }
-    }
-    (samples, skipped)
 }
 
 #[cfg(test)]
@@ -434,18 +365,6 @@ mod tests {
         let found = gap(&one, &other, 2000, &mut rng("gap")).expect("values");
         let expected = 2.0 * 1.96 * (2.0f64 / 200.0).sqrt();
         assert!((found.mean - 2.0).abs() < 0.4 && ((found.high - found.low) / expected - 1.0).abs() < 0.2, "{found:?}");
-    }
-
-    #[test]
-    fn pairs_need_equal_item_target_and_seed() {
-        let cell = |item, target, seed, value| Cell { item, target, seed, value, chance: None };
-        let baseline =
-            [cell(0, 0, 0, Some(1.0)), cell(0, 1, 0, None), cell(1, 0, 0, Some(2.0)), cell(1, 0, 1, Some(9.0))];
-        let treatment =
-            [cell(0, 0, 0, Some(1.5)), cell(0, 1, 0, Some(3.0)), cell(1, 0, 0, None), cell(2, 0, 0, Some(5.0))];
-        let (samples, skipped) = paired(&baseline, &treatment);
-        assert_eq!(samples, [sample(0, 0, 0.5)]);
-        assert_eq!(skipped, 2);
     }
 
     #[test]

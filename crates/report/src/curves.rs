@@ -4,6 +4,7 @@ use crate::bootstrap::{self, Estimate};
 use crate::chart::{Chart, Mark, Panel, Point, Row};
 use crate::findings::Findings;
 use crate::labels;
+use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::{Cell, probe_name};
 use crate::summary::Resampling;
@@ -91,7 +92,7 @@ pub fn means(curves: &[Curves], roles: &Roles, resampling: Resampling) -> Vec<Me
         // One stream a curve: all its points see the same resamples.
         let rng = stream(resampling.seed, &["curve", experiment, backbone, method, probe]);
         let point = |(share, cells): &(f64, Vec<Cell>)| {
-            let estimate = bootstrap::estimate(&bootstrap::values(cells), resampling.resamples, &mut rng.clone());
+            let estimate = bootstrap::estimate(&pairs::values(cells), resampling.resamples, &mut rng.clone());
             Some((*share, estimate?))
         };
         let [experiment, backbone, method, probe] = [experiment, backbone, method, probe].map(String::clone);

@@ -4,6 +4,7 @@
 //! pre-training, so a small share of the loss would not refute it; a large one supports it.
 
 use crate::bootstrap::{self, Estimate, quantile};
+use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::{Group, Scores};
 use crate::summary::{Resampling, shown};
@@ -59,7 +60,7 @@ fn decompose(
     let (mut n, mut items, mut seeds) = (0, 0, usize::MAX);
     for backbone in backbones {
         for probe in [&roles.ce, &roles.bce] {
-            let samples = bootstrap::values(&find(backbone, probe)?.cells);
+            let samples = pairs::values(&find(backbone, probe)?.cells);
             // One stream for both losses: the same items and seeds are drawn, as they are the same maps' subjects.
             let keys = ["variance", &backbone.experiment, &backbone.name, metric.name(), method];
             let found = bootstrap::estimate(&samples, 1, &mut stream(resampling.seed, &keys))?;

@@ -4,6 +4,7 @@
 
 use crate::accuracy::{self, Predictions};
 use crate::bootstrap::{self, Estimate};
+use crate::pairs;
 use crate::roles::{Backbone, Kind, Metric, Roles};
 use crate::scores::Scores;
 use crate::significance::{self, Significance};
@@ -309,7 +310,7 @@ impl Data<'_> {
                     .find(|group| shown(&group.key, backbone, metric, method) && group.key.probe == probe);
                 group.map(|group| group.cells.as_slice())
             };
-            Some(bootstrap::paired(cells(&self.roles.ce)?, cells(&self.roles.bce)?).0)
+            Some(pairs::paired(cells(&self.roles.ce)?, cells(&self.roles.bce)?).0)
         };
         let mut rng = stream(self.resampling.seed, &["gap", &backbone.experiment, &backbone.name, method]);
         let estimate = gain(Metric::GridPointingGame)

@@ -1,6 +1,7 @@
 //! Means with intervals per probe, method, metric and variant, and paired differences between probes.
 
 use crate::bootstrap::{self, Estimate};
+use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::{Group, Key, Scores};
 use crate::significance::{self, Significance};
@@ -122,7 +123,7 @@ fn same_question(key: &Key, backbone: &Backbone, metric: Metric, method: &str) -
 }
 
 fn summarise(group: &Group, resampling: Resampling) -> Summary {
-    let samples = bootstrap::values(&group.cells);
+    let samples = pairs::values(&group.cells);
     let mut rng = stream(resampling.seed, &name(&group.key, "mean"));
     Summary {
         estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng)
@@ -135,7 +136,7 @@ fn summarise(group: &Group, resampling: Resampling) -> Summary {
 }
 
 fn difference(before: &Group, after: &Group, resampling: Resampling) -> Difference {
-    let (samples, skipped) = bootstrap::paired(&before.cells, &after.cells);
+    let (samples, skipped) = pairs::paired(&before.cells, &after.cells);
     let mut rng = stream(resampling.seed, &name(&after.key, &before.key.probe));
     Difference {
         estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
