@@ -239,7 +239,11 @@ impl Explainer {
     /// # Errors
     /// `BadData` for a target that a head has no logit for.
     pub fn explain(&self, image: &Tensor<4>, targets: &[usize], key: &str) -> Result<Vec<Map>> {
-        let pass = Pass::record(&self.network, &self.heads, image);
+        let through = self.site.is_some() || self.groups.iter().any(|group| !group.methods.is_empty());
+        let pass = match through {
+            true => Pass::record(&self.network, &self.heads, image),
+            false => Pass::forward(&self.network, &self.heads, image),
+        };
         let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
         for (head, logits) in self.heads.iter().zip(&logits) {
             if let Some(target) = targets.iter().find(|target| **target >= logits.len()) {

@@ -81,7 +81,7 @@ impl Explainer {
             let cotangents = Tensor::cat(cotangents.collect(), 1);
             let [_, wide, height, width] = cotangents.dims();
             let cotangents = cotangents.reshape([count * rows, wide / rows, height, width]);
-            let (body, linear) = pass.backbone.fasten(&group.backbone).split();
+            let (body, linear) = pass.backbone().fasten(&group.backbone).split();
             rest = linear;
             let chunk = if count == 1 { self.settings.chunk } else { count * rows };
             let pulled = Tensor::cat(chunks(cotangents, chunk).map(|chunk| body.pull_back(chunk)).collect(), 0);

@@ -27,7 +27,7 @@ impl Explainer {
             let seeds = one_hot(tape.output(), targets);
             tape.pull_back(group.head(head), seeds)
         });
-        let program = pass.backbone.fasten(&group.backbone);
+        let program = pass.backbone().fasten(&group.backbone);
         let path = image.clone() - baseline;
         let maps = chunks(Tensor::cat(cotangents.collect(), 0), self.settings.chunk)
             .flat_map(|chunk| rows_of(deep_lift::maps(&path, program.pull_back(chunk))));

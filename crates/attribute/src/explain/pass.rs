@@ -12,15 +12,29 @@ use crate::tape::Tape;
 pub(super) struct Pass {
     pub(super) image: Tensor<4>,
     pub(super) features: Tensor<4>,
-    pub(super) backbone: Tape,
+    backbone: Option<Tape>,
     pub(super) heads: Vec<Tape>,
 }
 
 impl Pass {
     pub(super) fn record<'a>(network: &Network, heads: impl IntoIterator<Item = &'a Head>, image: &Tensor<4>) -> Self {
         let (features, backbone) = Tape::record(network, image.clone());
+        Self { backbone: Some(backbone), ..Self::on_features(features, heads, image) }
+    }
+
+    /// The same for methods that stop at the features: the backbone's layers run joined, and nothing of them is kept.
+    pub(super) fn forward<'a>(network: &Network, heads: impl IntoIterator<Item = &'a Head>, image: &Tensor<4>) -> Self {
+        Self::on_features(network.forward(image.clone()), heads, image)
+    }
+
+    fn on_features<'a>(features: Tensor<4>, heads: impl IntoIterator<Item = &'a Head>, image: &Tensor<4>) -> Self {
         let heads = heads.into_iter().map(|head| Tape::record(&head.network, features.clone()).1).collect();
-        Self { image: image.clone(), features, backbone, heads }
+        Self { image: image.clone(), features, backbone: None, heads }
+    }
+
+    /// The backbone's pass; only of one that was recorded.
+    pub(super) fn backbone(&self) -> &Tape {
+        self.backbone.as_ref().expect("a pass is recorded where a method goes through the backbone")
     }
 
     /// Rows and columns of the image.

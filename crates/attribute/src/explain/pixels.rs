@@ -48,7 +48,7 @@ impl Explainer {
             }
             _ => None,
         };
-        let program = pass.backbone.fasten(&group.backbone);
+        let program = pass.backbone().fasten(&group.backbone);
         let mut maps: Vec<(Method, Vec<Vec<f32>>)> = group.methods.iter().map(|method| (*method, vec![])).collect();
         let mut done = 0;
         for chunk in chunks(cotangents, self.settings.chunk) {
@@ -119,7 +119,7 @@ impl Explainer {
             }
             let maps = match (method, &self.site) {
                 (Method::GradCamReference, Some(site)) => {
-                    let (activations, gradients) = site.look(&pass.backbone, gradients.clone());
+                    let (activations, gradients) = site.look(pass.backbone(), gradients.clone());
                     grad_cam::maps(&activations, gradients, size)
                 }
                 (Method::GradCamPlusPlus, _) => cam::grad_cam_plus_plus(&pass.features, gradients.clone(), size),

@@ -104,3 +104,26 @@ fn integrated_gradients_are_exact_on_a_linear_network_and_complete_on_a_curved_o
     let explained = f64::from(maps[0].logit) + 1.5;
     assert!((maps[0].relevance_sum() / explained - 1.0).abs() < 1e-2, "{}", maps[0].relevance_sum());
 }
+
+/// Alone they need no tape of the backbone, whose layers then run joined.
+#[test]
+fn methods_at_the_features_are_the_same_alone_and_in_company() {
+    let mut draw = Draw::new("features", 1.0);
+    let backbones = [(draw.conventional(), 3, 6), (draw.aligned(2.0), 6, 7)];
+    for (backbone, channels, features) in backbones {
+        let image = draw.pixels([1, channels, 12, 12]);
+        let networks = vec![draw.head(features), draw.aligned_head(features)];
+        let alone = [Method::GradCam, Method::LayerCam, Method::AblationCam];
+        let company = [alone.as_slice(), &[Method::InputXGradient]].concat();
+        let [alone, company] = [&alone[..], &company].map(|methods| {
+            let explainer = explainer(&backbone, channels, heads(networks.clone(), methods), 64);
+            let maps = explainer.explain(&image, &[2, 0], "image").unwrap();
+            maps.into_iter()
+                .filter(|map| map.method != Method::InputXGradient)
+                .map(|map| map.values)
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(alone.len(), 2 * 2 * 3);
+        assert_eq!(alone, company);
+    }
+}
