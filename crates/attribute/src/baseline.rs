@@ -23,6 +23,16 @@ pub enum Baseline {
 const BLUR: f64 = 16.0;
 
 impl Baseline {
+    /// Name in configurations and in variants of metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Mean => "mean",
+            Self::Black => "black",
+            Self::Blurred => "blurred",
+        }
+    }
+
     /// The baseline of `image` `[1, c, h, w]`, of the same shape. `low` and `high` are each channel's smallest and
     /// largest value.
     pub fn of(self, image: &Tensor<4>, low: &[f32], high: &[f32]) -> Tensor<4> {
@@ -73,6 +83,13 @@ mod tests {
     use features::tensor::cpu;
 
     use super::*;
+
+    #[test]
+    fn names_are_those_of_serde() {
+        for baseline in [Baseline::Zero, Baseline::Mean, Baseline::Black, Baseline::Blurred] {
+            assert_eq!(serde_json::to_value(baseline).unwrap(), baseline.name());
+        }
+    }
 
     #[test]
     fn six_channels_stay_a_picture_and_its_inverse() {

@@ -197,15 +197,19 @@ impl AttributeConfig {
     }
 }
 
+/// Whether `pattern`, a name or a beginning like `linear-*`, names `text`.
+pub fn names(pattern: &str, text: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == pattern,
+    }
+}
+
 /// The ids that some pattern names, in the order of `ids`; all of them when there is no pattern.
 ///
 /// # Errors
 /// [`Error::Usage`] for a pattern of key `key` that names no probe, when `strict`.
 pub fn select<'a>(key: &str, patterns: &[String], ids: &[&'a str], missing: Missing) -> Result<Vec<&'a str>> {
-    let names = |pattern: &str, id: &str| match pattern.strip_suffix('*') {
-        Some(start) => id.starts_with(start),
-        None => id == pattern,
-    };
     let lost = patterns.iter().find(|pattern| !ids.iter().any(|id| names(pattern, id)));
     if let (Missing::IsAnError, Some(lost)) = (missing, lost) {
         return Err(Error::Usage(format!(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use attribute::baseline::Baseline;
+use attribute::config;
 use features::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -100,23 +101,13 @@ impl Settings {
 
     /// The name of a question's variant: order, unit, baseline and scale.
     pub fn variant(&self, question: Question, confidence: Confidence) -> String {
-        let baseline = match self.baseline {
-            Baseline::Zero => "zero",
-            Baseline::Mean => "mean",
-            Baseline::Black => "black",
-            Baseline::Blurred => "blurred",
-        };
-        format!("{}:{}:{baseline}:{confidence}", question.order(), self.unit)
+        format!("{}:{}:{}:{confidence}", question.order(), self.unit, self.baseline.name())
     }
 }
 
 /// Whether some pattern names `text`; none at all names everything.
 pub fn names(patterns: &[String], text: &str) -> bool {
-    let one = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(start) => text.starts_with(start),
-        None => text == pattern,
-    };
-    patterns.is_empty() || patterns.iter().any(one)
+    patterns.is_empty() || patterns.iter().any(|pattern| config::names(pattern, text))
 }
 
 /// A perturbation metric.
