@@ -88,7 +88,7 @@ fn maps() -> Split {
         maps,
         channels: CHANNELS,
         size: [2, 2],
-        ..Split::default()
+        ..Split::empty(0, [0, 0])
     }
 }
 
@@ -141,7 +141,7 @@ fn the_exact_optimum_is_that_of_scikit_learn() {
     let labels: Vec<Vec<usize>> = stored.labels.chars().map(|c| vec![number(c) as usize]).collect();
     let n = labels.len();
     let image_ids = (0..n as i64).collect();
-    let split = Split { image_ids, labels, pooled, channels: 64, size: [1, 1], ..Split::default() };
+    let split = Split { image_ids, labels, pooled, ..Split::empty(64, [1, 1]) };
     // scikit-learn minimises C * (sum of losses) + |W|^2 / 2 with C = 1.
     let optimiser = Optimiser { weight_decay: 1.0 / n as f64, ..Optimiser::plain(Method::Lbfgs) };
     for (seed, scaling) in [(0, Scaling::Common), (1, Scaling::None)] {

@@ -28,6 +28,7 @@ pub use columns::{Columns, FromCells};
 pub use fingerprint::Input;
 pub use manifest::{FileEntry, Manifest, PartEntry, TableEntry};
 pub use markdown::markdown;
+pub use part::encoded_len;
 pub use read::Reader;
 pub use shard::{Run, Shard};
 pub use table::{Column, Table, Values};

@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   features shapes --config data/experiments/shapes.toml    make the embedded data set in out/shapes/images
   features --config data/experiments/shapes-resnet.toml    extract into out/shapes-resnet/features
+  features --config my.toml --plan                         what it would take; writes nothing
   features --config my.toml --device cuda:0                the same on the first GPU
   features --config my.toml --shard 0/4                    a quarter of the parts; then 1/4, 2/4, 3/4 anywhere
   features inspect dino_resnet50_pretrain.pth              what a checkpoint is and how it would load
@@ -51,7 +52,8 @@ Example:
 ///
 /// Reads the `[features]` section of the experiment file: images and backbone (paths from the current directory),
 /// layout (of a checkpoint with several networks), unused (refuse or accept), splits (default train, validation, test),
-/// batch (64), keep_bits (10).
+/// batch (64), keep_bits (10), views (0: none; random crops and flips of each image), view_splits (train), view_area
+/// (0.08 to 1).
 /// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.
 #[derive(Debug, Parser)]
 #[command(name = "features", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
@@ -59,6 +61,9 @@ pub struct Cli {
     /// Another thing to do than extracting features.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Say how many images and bytes it would be and about how long it would take, and end
+    #[arg(long)]
+    pub plan: bool,
     /// Flags of the stage.
     #[command(flatten)]
     pub stage: StageArgs,

@@ -2,7 +2,6 @@
 
 mod decode;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -120,8 +119,27 @@ pub fn fit_rows(rows: &ImageRows, picked: &[usize], geometry: &Geometry) -> Resu
 }
 
 fn decode_row(rows: &ImageRows, row: usize, geometry: &Geometry) -> Result<Image> {
-    let key = rows.image_key[row].clone();
-    let rgb = decode_named(&key, &rows.bytes[row])?;
+    let rgb = picture(rows, row)?;
+    let (width, height) = (rgb.width, rgb.height);
+    Ok(Image {
+        id: rows.image_id[row],
+        key: rows.image_key[row].clone(),
+        split: rows.split[row].clone(),
+        label: rows.label[row],
+        labels: rows.labels[row].clone(),
+        set_aside: rows.set_aside_classes(row),
+        boxes: rows.boxes[row].iter().filter_map(|&object| geometry.apply_to_box(object, width, height)).collect(),
+        rgb: geometry.apply(rgb),
+    })
+}
+
+/// The picture of a row as it was imported.
+///
+/// # Errors
+/// As [`fit_rows`].
+pub fn picture(rows: &ImageRows, row: usize) -> Result<Rgb> {
+    let key = &rows.image_key[row];
+    let rgb = decode_named(key, &rows.bytes[row])?;
     let (width, height) = (rgb.width, rgb.height);
     let stated = (rows.width[row] as usize, rows.height[row] as usize);
     if stated != (width, height) {
@@ -129,22 +147,7 @@ fn decode_row(rows: &ImageRows, row: usize, geometry: &Geometry) -> Result<Image
         let message = format!("image {key}: is {found} pixels, its row says {stated}; make the image table again");
         return Err(Error::BadData(message));
     }
-    Ok(Image {
-        id: rows.image_id[row],
-        split: rows.split[row].clone(),
-        label: rows.label[row],
-        labels: rows.labels[row].clone(),
-        set_aside: set_aside(&rows.labels[row], &rows.set_aside[row]),
-        boxes: rows.boxes[row].iter().filter_map(|&object| geometry.apply_to_box(object, width, height)).collect(),
-        key,
-        rgb: geometry.apply(rgb),
-    })
-}
-
-/// Classes of objects that are set aside, without the image's own.
-fn set_aside(labels: &[i32], objects: &[Box2]) -> Vec<i32> {
-    let classes: BTreeSet<i32> = objects.iter().map(|object| object.class).collect();
-    classes.into_iter().filter(|class| !labels.contains(class)).collect()
+    Ok(rgb)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod shapes;
 pub mod stage;
 pub mod table;
 pub mod tensor;
+pub mod views;
 pub mod weights;
 
 /// Tensors come and go by the megabyte; glibc hands each back to the kernel and gets it again page by page.

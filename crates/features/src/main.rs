@@ -19,6 +19,7 @@ fn main() -> ExitCode {
                 import(&Stage::new(args.stage)?, bad)?;
             }
             Some(Command::Inspect(args)) => look(&args)?,
+            None if cli.plan => extract::tell(&Stage::new(cli.stage)?)?,
             None => extract::extract(&Stage::new(cli.stage)?)?,
         }
         Ok(())

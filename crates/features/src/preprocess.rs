@@ -1,5 +1,6 @@
 //! How pixels become a backbone's input.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 
@@ -50,6 +51,16 @@ pub enum Fit {
     ShortSideBicubic(usize),
     /// Both sides are resized to the input size (Pillow, bilinear), whatever the ratio: the reference's VOC and COCO.
     Stretch,
+}
+
+impl Fit {
+    /// How pixels are weighed when a picture gets another size.
+    pub fn filter(self) -> Filter {
+        match self {
+            Self::Exact | Self::ShortSide(_) | Self::Stretch => Filter::Bilinear,
+            Self::ShortSideBicubic(_) => Filter::Bicubic,
+        }
+    }
 }
 
 /// What happens to a picture before its pixels are encoded.
@@ -146,11 +157,11 @@ impl Geometry {
 
     /// The picture the network sees; as it is where [`Fit::Exact`] says so, whatever its size.
     pub fn apply(&self, picture: Rgb) -> Rgb {
-        let (side, filter) = match self.fit {
+        let filter = self.fit.filter();
+        let side = match self.fit {
             Fit::Exact => return picture,
-            Fit::Stretch => return resize(&picture, self.size, self.size, Filter::Bilinear),
-            Fit::ShortSide(side) => (side, Filter::Bilinear),
-            Fit::ShortSideBicubic(side) => (side, Filter::Bicubic),
+            Fit::Stretch => return resize(&picture, self.size, self.size, filter),
+            Fit::ShortSide(side) | Fit::ShortSideBicubic(side) => side,
         };
         let (width, height) = scaled(picture.width, picture.height, side);
         let picture = resize(&picture, width, height, filter);
@@ -167,6 +178,18 @@ impl Geometry {
             Fit::Exact => (width, height),
             Fit::ShortSide(_) | Fit::ShortSideBicubic(_) | Fit::Stretch => (self.size, self.size),
         }
+    }
+
+    /// Left, top, width and height of what the network sees of a `width` x `height` picture, in its pixels.
+    pub fn seen(&self, width: usize, height: usize) -> [f64; 4] {
+        let side = match self.fit {
+            Fit::Exact | Fit::Stretch => return [0.0, 0.0, width as f64, height as f64],
+            Fit::ShortSide(side) | Fit::ShortSideBicubic(side) => side,
+        };
+        let (new_width, new_height) = scaled(width, height, side);
+        let (across, down) = (width as f64 / new_width as f64, height as f64 / new_height as f64);
+        let (left, top, size) = (margin(new_width, self.size), margin(new_height, self.size), self.size as f64);
+        [left as f64 * across, top as f64 * down, size * across, size * down]
     }
 
     /// A box of a `width` x `height` picture in the picture the network sees; `None` where nothing of it is left.
@@ -227,11 +250,12 @@ impl Preprocess {
     /// Network input `[n, channels, height, width]` of pictures that all have the size of the first.
     ///
     /// Panics when there is no picture or sizes differ.
-    pub fn apply(&self, pictures: &[Rgb], device: &Device) -> Tensor<4> {
-        let (width, height) = (pictures[0].width, pictures[0].height);
+    pub fn apply<P: Borrow<Rgb> + Sync>(&self, pictures: &[P], device: &Device) -> Tensor<4> {
+        let (width, height) = (pictures[0].borrow().width, pictures[0].borrow().height);
         let area = width * height;
         let mut values = vec![0f32; pictures.len() * self.channels * area];
         values.par_chunks_mut(self.channels * area).zip(pictures).for_each(|(planes, picture)| {
+            let picture = picture.borrow();
             assert_eq!((picture.width, picture.height), (width, height), "the pictures of a batch have one size");
             for (channel, plane) in planes.chunks_mut(area).enumerate() {
                 self.fill(plane, channel, &picture.data);

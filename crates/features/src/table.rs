@@ -1,7 +1,10 @@
 //! Declarations of the tables this crate writes: the data set's images, what could not be read, and frozen features.
 
-use crate::artifact::{Box2, Cells, Column, Columns, Table, Values, Version};
+use std::collections::BTreeSet;
+
+use crate::artifact::{Box2, Cells, Column, Columns, Reader, Table, Values, Version};
 use crate::error::Result;
+use crate::views::View;
 
 /// Pictures with labels and boxes.
 pub const IMAGES: Table = Table {
@@ -48,8 +51,8 @@ pub const BAD_IMAGES: Table = Table {
 /// What a frozen backbone makes of each image.
 pub const FEATURES: Table = Table {
     name: "features",
-    version: Version { major: 1, minor: 2 },
-    row: "one image under one backbone; key image_id",
+    version: Version { major: 1, minor: 3 },
+    row: "one view of one image under one backbone; key image_id, view",
     columns: &[
         Column::new("image_id", Values::I64, "image_id of the image table"),
         Column::new("image_key", Values::Text, "name of the image"),
@@ -63,6 +66,12 @@ pub const FEATURES: Table = Table {
             Values::I32List,
             "classes the image has only in objects that are set aside, ascending; they count as absent, and metrics look away",
         ),
+        Column::new("view", Values::I32, "0: the picture as in evaluation; from 1: a random crop, perhaps mirrored"),
+        Column::new("crop_left", Values::F32, "first column of what is seen, in pixels of the stored picture"),
+        Column::new("crop_top", Values::F32, "first row of it"),
+        Column::new("crop_width", Values::F32, "columns of it"),
+        Column::new("crop_height", Values::F32, "rows of it"),
+        Column::new("flipped", Values::Bool, "whether left and right are exchanged"),
     ],
 };
 
@@ -117,6 +126,12 @@ impl ImageRows {
             labels: columns.next()?,
             set_aside: columns.next()?,
         })
+    }
+
+    /// Classes that a row has in objects that are set aside only, ascending.
+    pub fn set_aside_classes(&self, row: usize) -> Vec<i32> {
+        let classes: BTreeSet<i32> = self.set_aside[row].iter().map(|object| object.class).collect();
+        classes.into_iter().filter(|class| !self.labels[row].contains(class)).collect()
     }
 
     /// These rows, then those of `more`.
@@ -178,6 +193,21 @@ pub struct FeatureRows {
     pub map: Vec<f32>,
     pub labels: Vec<Vec<i32>>,
     pub set_aside: Vec<Vec<i32>>,
+    pub view: Vec<i32>,
+    pub crop_left: Vec<f32>,
+    pub crop_top: Vec<f32>,
+    pub crop_width: Vec<f32>,
+    pub crop_height: Vec<f32>,
+    pub flipped: Vec<bool>,
+}
+
+/// Which tensors of a part are read; maps are nearly all of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tensors {
+    /// Embeddings and maps.
+    All,
+    /// Embeddings only; the maps stay empty.
+    Embedding,
 }
 
 impl FeatureRows {
@@ -187,6 +217,22 @@ impl FeatureRows {
     pub const EMBEDDING: usize = 4;
     /// Position of the column `map`, for its shape.
     pub const MAP: usize = 5;
+
+    /// Appends all but the tensors of what is seen of row `row` of `images`.
+    pub fn push(&mut self, images: &ImageRows, row: usize, view: View) {
+        self.image_id.push(images.image_id[row]);
+        self.image_key.push(images.image_key[row].clone());
+        self.split.push(images.split[row].clone());
+        self.label.push(images.label[row]);
+        self.labels.push(images.labels[row].clone());
+        self.set_aside.push(images.set_aside_classes(row));
+        self.view.push(view.number);
+        self.crop_left.push(view.left);
+        self.crop_top.push(view.top);
+        self.crop_width.push(view.width);
+        self.crop_height.push(view.height);
+        self.flipped.push(view.flipped);
+    }
 
     /// The columns in declared order.
     pub fn cells(self) -> Vec<Cells> {
@@ -199,7 +245,29 @@ impl FeatureRows {
             Cells::Tensor(self.map),
             Cells::I32List(self.labels),
             Cells::I32List(self.set_aside),
+            Cells::I32(self.view),
+            Cells::F32(self.crop_left),
+            Cells::F32(self.crop_top),
+            Cells::F32(self.crop_width),
+            Cells::F32(self.crop_height),
+            Cells::Bool(self.flipped),
         ]
+    }
+
+    /// The rows of a part.
+    ///
+    /// # Errors
+    /// A part that cannot be read.
+    pub fn read(table: &Reader, part: usize, tensors: Tensors) -> Result<Self> {
+        match tensors {
+            Tensors::All => Self::from_cells(table.read_part(part)?),
+            Tensors::Embedding => {
+                let wanted: Vec<usize> = (0..FEATURES.columns.len()).filter(|&column| column != Self::MAP).collect();
+                let mut cells = table.read_columns(part, &wanted)?;
+                cells.insert(Self::MAP, Cells::Tensor(vec![]));
+                Self::from_cells(cells)
+            }
+        }
     }
 
     /// The columns of a part that was read.
@@ -214,6 +282,12 @@ impl FeatureRows {
             map: columns.next()?,
             labels: columns.next()?,
             set_aside: columns.next()?,
+            view: columns.next()?,
+            crop_left: columns.next()?,
+            crop_top: columns.next()?,
+            crop_width: columns.next()?,
+            crop_height: columns.next()?,
+            flipped: columns.next()?,
         })
     }
 }

@@ -17,7 +17,7 @@ const CLASSES: usize = 20;
 fn invented(n: usize, maps: usize, seed: u64) -> Split {
     let (channels, positions) = (128, 64);
     let mut rng = random::stream(seed, &["bench"]);
-    let mut split = Split { channels, size: [8, 8], ..Split::default() };
+    let mut split = Split::empty(channels, [8, 8]);
     for image in 0..n {
         let label = random::below(&mut rng, CLASSES);
         split.image_ids.push(image as i64);

@@ -4,17 +4,19 @@ use burn::tensor::{Int, TensorData};
 use features::tensor::{Device, Tensor, from_vec};
 
 /// Features and labels of one split.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Split {
-    /// One an image.
+    /// One a row: an image, or a view of one.
     pub image_ids: Vec<i64>,
     /// Classes of each image, ascending, below the number of classes; one each in most data sets.
     pub labels: Vec<Vec<usize>>,
     /// Classes that an image has only in objects that are set aside: absent in training, not counted by metrics.
     pub set_aside: Vec<Vec<usize>>,
+    /// Views of each image, whose rows follow each other; 1 where images are seen as in evaluation, once.
+    pub views: usize,
     /// Pooled features `[n, channels]`.
     pub pooled: Vec<f32>,
-    /// Feature maps `[n', channels, height * width]` of the first n' images.
+    /// Feature maps `[n', channels, height * width]` of the first n' rows.
     pub maps: Vec<f32>,
     /// Channels of a feature.
     pub channels: usize,
@@ -23,17 +25,36 @@ pub struct Split {
 }
 
 impl Split {
-    /// Number of images.
+    /// No images, of maps with this shape.
+    pub fn empty(channels: usize, size: [usize; 2]) -> Self {
+        Self {
+            image_ids: vec![],
+            labels: vec![],
+            set_aside: vec![],
+            views: 1,
+            pooled: vec![],
+            maps: vec![],
+            channels,
+            size,
+        }
+    }
+
+    /// Number of rows: images, each as often as it has views.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether it has no image.
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.len() / self.views
+    }
+
+    /// Whether it has no row.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Number of images whose maps are kept.
+    /// Number of rows whose maps are kept.
     pub fn maps_len(&self) -> usize {
         self.maps.len() / (self.channels * self.positions()).max(1)
     }
@@ -100,7 +121,7 @@ pub(crate) mod tests {
     pub(crate) fn blobs(n: usize, seed: u64) -> Split {
         let (channels, size) = (6, [2, 2]);
         let mut rng = random::stream(seed, &["blobs"]);
-        let mut split = Split { channels, size, ..Split::default() };
+        let mut split = Split::empty(channels, size);
         for image in 0..n {
             let label = image % 4;
             split.image_ids.push(image as i64);

@@ -41,13 +41,13 @@ pub fn train(
     let mut stack = Stack::new(&probes, train.channels, context);
     let inputs = train.pooled(&context.device).mul_scalar(scale as f32);
     let labels = multi_hot(&train.labels, context.classes, &context.device);
-    let length = Length { epochs: first.epochs, steps: train.len().div_ceil(first.batch) };
+    let length = Length { epochs: first.epochs, steps: train.images().div_ceil(first.batch) };
     let mut logs = vec![Vec::new(); probes.len()];
     let mut states = vec![Status::Trained; probes.len()];
     let first_loss = stack.losses(&inputs, &labels);
     let (mut step, mut factor) = (0, f64::NAN);
     for epoch in 0..first.epochs {
-        for rows in batches(&order(context.seed, epoch, train.len()), first.batch) {
+        for rows in batches(&order(context.seed, epoch, train.len(), train.views), first.batch) {
             let now = first.schedule.factor(step, length);
             if now != factor {
                 factor = now;

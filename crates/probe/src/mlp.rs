@@ -34,13 +34,13 @@ pub fn train(specs: &[ProbeSpec], train: &Split, context: &Context, after_epoch:
 
 fn train_one(spec: &ProbeSpec, maps: &Maps, context: &Context, after_epoch: &(dyn Fn() + Sync)) -> Trained {
     let mut layers = Layers::new(spec, maps.channels, context);
-    let length = Length { epochs: spec.epochs, steps: maps.len().div_ceil(spec.batch) };
+    let length = Length { epochs: spec.epochs, steps: (maps.len() / maps.views).div_ceil(spec.batch) };
     let pass = Pass { spec, positions: maps.positions, classes: context.classes };
     let (mut step, mut log, mut first_loss, mut status) = (0, Vec::new(), None, Status::Trained);
     'epochs: for epoch in 0..spec.epochs {
         let mut loss_sum = 0.0;
         let mut rate = 0.0;
-        for rows in batches(&order(context.seed, epoch, maps.len()), spec.batch) {
+        for rows in batches(&order(context.seed, epoch, maps.len(), maps.views), spec.batch) {
             let (cells, labels) = maps.batch(rows, &context.device);
             let (loss, gradients) = pass.run(&mut layers, cells, labels, Mode::Train);
             rate = spec.learning_rate * spec.schedule.factor(step, length);
@@ -53,7 +53,13 @@ fn train_one(spec: &ProbeSpec, maps: &Maps, context: &Context, after_epoch: &(dy
             loss_sum += loss * rows.len() as f64;
             step += 1;
         }
-        log.push(LogEntry::new(epoch + 1, "train", "batch_loss", loss_sum / maps.len() as f64, rate));
+        log.push(LogEntry::new(
+            epoch + 1,
+            "train",
+            "batch_loss",
+            loss_sum * maps.views as f64 / maps.len() as f64,
+            rate,
+        ));
         after_epoch();
     }
     let (train_loss, gradient_norm) = match status {

@@ -81,14 +81,15 @@ pub struct Trained {
     pub log: Vec<LogEntry>,
 }
 
-/// The order in which epoch `epoch` visits `n` tiles.
+/// The rows that epoch `epoch` takes of `rows` rows, in its order: one view of each image, in turn.
 ///
 /// Keyed by the run's seed and the epoch only: every probe of a run, whatever its own seed, sees the same batches,
 /// so that probes differ in loss, head and initial weights alone.
-pub fn order(seed: u64, epoch: usize, n: usize) -> Vec<i32> {
-    let mut order: Vec<i32> = (0..n as i32).collect();
+// METHOD: augmentation shows each image once an epoch, in another view each time.
+pub fn order(seed: u64, epoch: usize, rows: usize, views: usize) -> Vec<i32> {
+    let mut order: Vec<i32> = (0..(rows / views) as i32).collect();
     random::shuffle(&mut random::stream(seed, &["probe", "order", &epoch.to_string()]), &mut order);
-    order
+    order.into_iter().map(|image| image * views as i32 + (epoch % views) as i32).collect()
 }
 
 /// `count` initial values of the tensor `name` of a probe, uniform in +-1/sqrt(fan_in).

@@ -63,6 +63,14 @@ pub(super) fn encode(table: &Table, widths: &[usize], footer: &Footer, cells: Ve
     Ok((bytes, rows.first().copied().unwrap_or(0)))
 }
 
+/// Bytes of a part of `table` with these rows, short of its footer entries; nothing is written.
+///
+/// # Errors
+/// [`Error::Bug`] when shapes or cells do not follow the declaration.
+pub fn encoded_len(table: &Table, shapes: &[Vec<usize>], cells: Vec<Cells>) -> Result<usize> {
+    Ok(encode(table, &table.widths(shapes)?, &Footer::default(), cells)?.0.len())
+}
+
 fn properties(table: &Table, footer: &Footer) -> WriterProperties {
     let entries = footer.iter().map(|(key, value)| KeyValue::new(format!("{PREFIX}{key}"), value.clone()));
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has level 1"));

@@ -8,6 +8,7 @@ use super::*;
 use crate::backbone::{
     self, Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stem, named,
 };
+use crate::images::Rgb;
 use crate::network::ChannelScale;
 use crate::preprocess::{Encoding, Fit};
 use crate::random::{Stream, normal, stream};
@@ -175,4 +176,89 @@ fn what_does_not_fit_is_named() {
     std::fs::remove_dir_all(directory.path().join("data")).expect("it was there");
     let error = extract(&stage(directory.path(), "none", "", StageArgs::default())).expect_err("no images");
     assert_eq!(error.exit_code(), 66, "{error}");
+}
+
+#[test]
+fn random_views_stand_for_the_images_of_their_splits_and_keep_their_recipe() {
+    let directory = prepare(small(Family::Resnet));
+    let directory = directory.path();
+    let more = |batch: usize| {
+        format!("splits = [\"train\", \"test\"]\nkeep_bits = 23\nviews = 3\nview_area = [0.3, 0.9]\nbatch = {batch}\n")
+    };
+    for batch in [2, 7] {
+        extract(&stage(directory, &format!("views{batch}"), &more(batch), StageArgs::default())).expect("features");
+    }
+    assert_eq!(manifest(directory, "views2"), manifest(directory, "views7"));
+    let seeded = StageArgs { seed: Some(9), ..StageArgs::default() };
+    extract(&stage(directory, "seeded", &more(7), seeded)).expect("features");
+    assert_ne!(manifest(directory, "seeded"), manifest(directory, "views7"));
+
+    let read = |name: &str| {
+        let reader = Reader::open(&directory.join(name).join("features"), &FEATURES).expect("a feature table");
+        FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns")
+    };
+    let rows = read("views2");
+    assert_eq!(rows.image_key.len(), 10 * 3 + 20);
+    let images = crate::images::load(&directory.join("data/images"), &["train"]).expect("pictures");
+    let backbone =
+        Backbone::load(&directory.join("random.safetensors"), Choice::default(), &cpu()).expect("a backbone");
+    let channels = backbone.channels;
+    for row in 0..30 {
+        assert_eq!((rows.view[row], &rows.image_key[row]), (row as i32 % 3 + 1, &images[row / 3].key));
+        let share = rows.crop_width[row] * rows.crop_height[row] / (64.0 * 64.0);
+        assert!((0.28..0.93).contains(&share), "{share}");
+        // What the recipe says gives the features of the row.
+        let (left, top) = (rows.crop_left[row] as usize, rows.crop_top[row] as usize);
+        let (width, height) = (rows.crop_width[row] as usize, rows.crop_height[row] as usize);
+        let pixel = |x: usize, y: usize| {
+            let start = (y * 64 + x) * 3;
+            &images[row / 3].rgb.data[start..start + 3]
+        };
+        let cut = (top..top + height).flat_map(|y| (left..left + width).flat_map(move |x| pixel(x, y)));
+        let cut = Rgb { width, height, data: cut.copied().collect() };
+        let mut seen = crate::resize::resize(&cut, 64, 64, crate::resize::Filter::Bilinear);
+        if rows.flipped[row] {
+            let lines = seen.data.chunks_exact(64 * 3).flat_map(|line| line.chunks_exact(3).rev().flatten());
+            seen.data = lines.copied().collect();
+        }
+        let map =
+            crate::tensor::to_vec(backbone.network.forward(backbone.encoding.preprocess().apply(&[seen], &cpu())));
+        let stored = &rows.map[row * map.len()..(row + 1) * map.len()];
+        assert_eq!(stored, map, "row {row}");
+        assert_eq!(rows.embedding.len() / 50, channels);
+    }
+    assert!(rows.view[30..].iter().all(|&view| view == 0) && rows.crop_width[30..].iter().all(|&width| width == 64.0));
+    assert!(rows.flipped[..30].iter().any(|&flipped| flipped) && rows.flipped.iter().any(|&flipped| !flipped));
+    let wrong = extract(&stage(directory, "wrong", "views = 1\nview_area = [0.5, 0.2]\n", StageArgs::default()));
+    assert!(wrong.expect_err("no area").to_string().contains("view_area"));
+}
+
+#[test]
+fn a_plan_counts_and_writes_nothing() {
+    let directory = prepare(small(Family::Resnet));
+    let stage = stage(directory.path(), "plan", "views = 2\n", StageArgs::default());
+    tell(&stage).expect("a plan");
+    assert!(!stage.out.exists());
+}
+
+#[test]
+fn pictures_decoded_ahead_of_an_accelerator_give_the_same_rows() {
+    let directory = prepare(small(Family::Resnet));
+    let stage = stage(directory.path(), "ahead", "views = 2\n", StageArgs::default());
+    let job = Job::prepare(&stage).expect("a good configuration");
+    let groups: Vec<usize> = (0..job.sights.groups()).collect();
+    assert!(groups.len() > 1);
+    let progress = stage.progress("features", 0, "images");
+    let written = std::cell::RefCell::new(Vec::new());
+    let write = |group: usize, rows: FeatureRows| {
+        written.borrow_mut().push((group, rows.cells()));
+        Ok(())
+    };
+    job.ahead(&groups, &progress, write).expect("features");
+    for (group, cells) in written.into_inner() {
+        let rows = job.rows(job.sights.batches(group, job.extractor.batch), &progress).expect("features");
+        assert_eq!(rows.cells(), cells);
+    }
+    let full = job.ahead(&groups, &progress, |_, _| Err(Error::CannotWrite("no space".into())));
+    assert_eq!(full.expect_err("a full disk").exit_code(), 73);
 }

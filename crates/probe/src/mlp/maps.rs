@@ -15,6 +15,8 @@ pub struct Maps {
     cells: Tensor<2>,
     /// `[n, classes]`.
     labels: Tensor<2>,
+    /// Views of each image.
+    pub views: usize,
     /// Positions of a map.
     pub positions: usize,
     /// Channels of a cell.
@@ -41,6 +43,7 @@ impl Maps {
         Self {
             cells: cells.mul_scalar(scale).reshape([n, positions * channels]),
             labels: multi_hot(&split.labels[..n], context.classes, &context.device),
+            views: split.views,
             positions,
             channels,
             scale,

@@ -2,7 +2,7 @@
 
 use features::artifact::Reader;
 use features::error::{Error, Result};
-use features::table::FeatureRows;
+use features::table::{FeatureRows, Tensors};
 
 use crate::config::Config;
 use crate::data::Split;
@@ -29,12 +29,13 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
         return Err(Error::BadData("features: maps are not of rank 3; run the features stage again".into()));
     };
     let layered = config.train.iter().any(|entry| entry.head.kind() != Kind::Linear);
-    let empty = || Split { channels, size: [height, width], ..Split::default() };
+    let tensors = if layered { Tensors::All } else { Tensors::Embedding };
+    let empty = || Split::empty(channels, [height, width]);
     let mut splits = [("train", empty()), ("validation", empty()), ("test", empty())];
     let map = channels * height * width;
-    let mut unlabelled = None;
+    let (mut images, mut unlabelled) = (0, None);
     for part in 0..reader.parts() {
-        let rows = FeatureRows::from_cells(reader.read_part(part)?)?;
+        let rows = FeatureRows::read(reader, part, tensors)?;
         for row in 0..rows.image_id.len() {
             let Some((name, split)) = splits.iter_mut().find(|(name, _)| *name == rows.split[row]) else { continue };
             let indices = |classes: &[i32]| -> Result<Vec<usize>> {
@@ -51,16 +52,23 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
             if rows.labels[row].is_empty() && unlabelled.is_none() {
                 unlabelled = Some(format!("image {} of split {name}", rows.image_key[row]));
             }
+            if *name != "train" && rows.view[row] != 0 {
+                return Err(Error::BadData(format!(
+                    "split {name} is there in random views, but is to measure on; take it out of [features] view_splits"
+                )));
+            }
+            images += usize::from(split.image_ids.last() != Some(&rows.image_id[row]) && *name == "train");
             split.image_ids.push(rows.image_id[row]);
             split.labels.push(indices(&rows.labels[row])?);
             split.set_aside.push(indices(&rows.set_aside[row])?);
             split.pooled.extend_from_slice(&rows.embedding[row * channels..(row + 1) * channels]);
-            if layered && (*name != "train" || split.len() <= config.map_tiles) {
+            if layered && (*name != "train" || images <= config.map_tiles) {
                 split.maps.extend_from_slice(&rows.map[row * map..(row + 1) * map]);
             }
         }
     }
-    let [(_, train), (_, validation), (_, test)] = splits;
+    let [(_, mut train), (_, validation), (_, test)] = splits;
+    train.views = views(&train.image_ids)?;
     // Where images have several labels, one may have none of them.
     let several = [&train, &validation, &test].iter().any(|split| split.labels.iter().any(|labels| labels.len() > 1));
     if let Some(image) = unlabelled.filter(|_| !several) {
@@ -83,4 +91,16 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
         return Err(Error::BadData("there is one class only; probes need two".into()));
     }
     Ok(Data { train, validation, test, classes })
+}
+
+/// How many rows, which follow each other, each image has.
+fn views(image_ids: &[i64]) -> Result<usize> {
+    let mut runs = image_ids.chunk_by(|a, b| a == b).map(<[i64]>::len);
+    let views = runs.next().unwrap_or(1);
+    match runs.find(|&run| run != views) {
+        None => Ok(views),
+        Some(run) => Err(Error::BadData(format!(
+            "split train has images with {views} views and with {run}; run the features stage again"
+        ))),
+    }
 }

@@ -1,0 +1,55 @@
+//! What a run will compute and write, told before it starts.
+
+use std::time::{Duration, Instant};
+
+use super::Job;
+use crate::artifact::encoded_len;
+use crate::error::Result;
+use crate::stage::Stage;
+use crate::table::{FEATURES, FeatureRows};
+use crate::tensor::Device;
+
+/// Prints what [`super::extract`] would do; the first batch of images is decoded, passed through the backbone and
+/// encoded, so that time and bytes are those of this data on this machine.
+///
+/// # Errors
+/// As [`super::extract`].
+pub fn tell(stage: &Stage) -> Result<()> {
+    let job = Job::prepare(stage)?;
+    let sights: usize = (0..job.sights.groups()).map(|group| job.sights.count(group)).sum();
+    let images = job.sights.images_count();
+    // Batches of a part that has none of the wanted images are none, so the first one of any part is taken.
+    let first = || (0..job.sights.groups()).find_map(|group| job.sights.batches(group, job.extractor.batch).next());
+    let mut rows = FeatureRows::default();
+    let (mut decode, mut pass, mut seen) = (Duration::ZERO, Duration::ZERO, 0);
+    // The first pass of a process also finds its memory, so the second one counts.
+    for _ in 0..2 {
+        rows = FeatureRows::default();
+        let since = Instant::now();
+        let Some(batch) = first().transpose()? else { break };
+        decode = since.elapsed();
+        job.extractor.features(&batch, &mut rows)?;
+        (pass, seen) = (since.elapsed() - decode, batch.seen.len());
+    }
+    let [channels, height, width] = job.extractor.shape;
+    let shapes = [vec![channels], job.extractor.shape.to_vec()];
+    let bytes = encoded_len(&FEATURES, &shapes, rows.cells())? as f64 / seen.max(1) as f64;
+    let one = |time: Duration| time.as_secs_f64() / seen.max(1) as f64;
+    // Passes run side by side on the CPU; a batch is decoded on all threads in either case.
+    let threads = match job.extractor.device {
+        Device::Flex(_) => rayon::current_num_threads(),
+        _ => 1,
+    };
+    let seconds = sights as f64 * (one(decode) + one(pass) / threads as f64);
+    stage.done(&format!(
+        "features: {images} images, {sights} views, embeddings [{channels}] and maps [{channels}, {height}, {width}] of \
+         {}, about {:.2} GB in {}; a view takes {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so \
+         all take about {seconds:.0} s on {threads} threads. Nothing was written",
+        job.extractor.backbone.name,
+        sights as f64 * bytes / 1e9,
+        stage.out.join("features").display(),
+        1e3 * one(decode),
+        1e3 * one(pass),
+    ));
+    Ok(())
+}
