@@ -12,6 +12,7 @@ mod deletion;
 mod expected;
 mod files;
 mod formula;
+mod masks;
 mod peers;
 mod probes;
 mod resnet;

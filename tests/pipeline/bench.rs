@@ -75,12 +75,19 @@ impl Bench {
         Self { root: guard.path().to_owned(), _guard: Some(guard) }
     }
 
+    /// A random backbone and nothing else, gone when dropped.
+    pub fn with_backbone(fit: Fit) -> Self {
+        let bench = Self::temporary();
+        write_backbone(&bench.path("random.safetensors"), fit);
+        bench
+    }
+
     fn run_in(bench: Self) -> Self {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline");
         for name in ["shapes.toml", "tiny.toml", "report.toml"] {
             std::fs::copy(shipped.join(name), bench.path(name)).expect("the experiment can be copied");
         }
-        write_backbone(&bench.path("random.safetensors"));
+        write_backbone(&bench.path("random.safetensors"), Fit::Exact);
         bench.ok(&["features", "shapes", "--config", "shapes.toml"]);
         for stage in STAGES {
             bench.ok(&[stage, "--config", "tiny.toml"]);
@@ -208,7 +215,7 @@ fn collect(directory: &Path, found: &mut dyn FnMut(&Path)) {
 }
 
 /// A residual network of the shipped kind, small and with weights from the parity tests' formula.
-fn write_backbone(path: &Path) {
+fn write_backbone(path: &Path, fit: Fit) {
     let architecture = ResNet {
         family: Family::Resnet,
         block: Block::Basic,
@@ -223,7 +230,7 @@ fn write_backbone(path: &Path) {
         name: "tiny".into(),
         input_size: 64,
         encoding: Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
-        fit: Fit::Exact,
+        fit,
         architecture,
         provenance: toml::Table::new(),
     };

@@ -74,6 +74,7 @@ fn a_corrupt_image_is_named_and_older_features_stay() {
         boxes: vec![vec![Box2 { class: 0, xmin: 1, ymin: 1, xmax: 9, ymax: 9 }]; 3],
         labels: vec![vec![0]; 3],
         set_aside: vec![vec![]; 3],
+        masks: vec![vec![]; 3],
     };
     artifact(&bench.path("out/shapes/images"), &IMAGES, vec![], rows.cells());
     let before = bench.results();

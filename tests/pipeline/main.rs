@@ -4,6 +4,7 @@
 mod bench;
 mod curves;
 mod damage;
+mod data_sets;
 mod kill;
 mod readers;
 

@@ -43,6 +43,7 @@ Metrics (the first variant is the default of the bare name):
   energy_pointing_game  share of the positive mass in the target's boxes of a scene; chance = their area
       :unrounded        as computed
       :reference        rounded to 2 decimals
+      :masks            in the pixels of its objects instead, where the data set has masks
   bounding_box_iou      overlap of the box around strong pixels with the target's boxes of a scene
       :unrounded        as computed
       :reference        rounded to 2 decimals

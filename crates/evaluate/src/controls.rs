@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::inputs::ProbeIdentity;
 use crate::map::Map;
+use crate::metric::energy_pointing_game::{Region, Rounding};
 use crate::metric::{Metric, Subject};
 use crate::rows::{Line, Plan, Row};
 use crate::score::{Scored, score};
@@ -40,13 +41,15 @@ impl Control {
     }
 
     /// The map for a target, of `size` (height, width).
-    pub fn map(self, subject: &Subject, (height, width): (usize, usize)) -> Vec<f32> {
+    pub fn map(self, subject: &Subject, region: Region, (height, width): (usize, usize)) -> Vec<f32> {
         match (self, subject) {
             // A tile is all target.
             (Self::Uniform, _) | (Self::Oracle, Subject::Tile) => vec![1.0; height * width],
-            (Self::Oracle, Subject::Scene(mask)) => {
-                mask.inside().iter().map(|&inside| f32::from(u8::from(inside))).collect()
-            }
+            (Self::Oracle, Subject::Scene(target)) => match target.mask(region) {
+                Some(mask) => mask.inside().iter().map(|&inside| f32::from(u8::from(inside))).collect(),
+                // No metric applies to what a scene has not.
+                None => vec![0.0; height * width],
+            },
             (Self::Oracle, Subject::Grid { size, cell }) => {
                 let span = |length: usize, index: usize| index * length / size..(index + 1) * length / size;
                 let (rows, columns) = (span(height, cell / size), span(width, cell % size));
@@ -66,7 +69,9 @@ type Cell<'a> = (usize, usize, (usize, usize), Control, &'a str);
 
 /// Appends the control rows of all items and targets in `order`, sorted like it; `subjects` belong to `order`.
 pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &Plan) {
-    let metrics: Vec<Metric> = plan.metrics.iter().copied().filter(|metric| metric.is_localisation()).collect();
+    let metrics = plan.metrics.iter().copied().filter(|metric| metric.is_localisation());
+    let (masks, boxes): (Vec<Metric>, Vec<Metric>) = metrics.partition(|metric| metric.region() == Region::Masks);
+    let asked = [(Region::Masks, masks), (Region::Boxes(Rounding::Unrounded), boxes)];
     let mut known: HashMap<Cell<'_>, Vec<Scored>> = HashMap::new();
     let mut at = 0;
     for targets in order.chunk_by(|a, b| (a.key().0, a.key().1) == (b.key().0, b.key().1)) {
@@ -74,10 +79,14 @@ pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &P
         at += targets.len();
         let methods: BTreeSet<&str> = targets.iter().map(|row| row.key().3).collect();
         for control in Control::ALL {
-            let map = control.map(subject, row.size());
+            // The map that knows all depends on what counts as the target.
+            let maps = asked.each_ref().map(|(region, metrics)| (control.map(subject, *region, row.size()), metrics));
             let (height, width) = row.size();
             for &method in &methods {
-                let fresh = || score(Map::new(height, width, &map), method, subject, &metrics, plan.gaussian_for(row));
+                let one = |(map, metrics): &(Vec<f32>, &Vec<Metric>)| {
+                    score(Map::new(height, width, map), method, subject, metrics, plan.gaussian_for(row))
+                };
+                let fresh = || maps.iter().flat_map(one).collect::<Vec<Scored>>();
                 // All grids of a size share their cells; boxes differ from scene to scene.
                 let scored = match subject {
                     Subject::Grid { size, cell } => {
@@ -85,7 +94,8 @@ pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &P
                     }
                     Subject::Scene(_) | Subject::Tile => fresh(),
                 };
-                let lines = scored.into_iter().map(Line::from).collect();
+                let mut lines: Vec<Line> = scored.into_iter().map(Line::from).collect();
+                lines.sort_unstable_by(|a, b| (a.metric, &a.variant).cmp(&(b.metric, &b.variant)));
                 row.push(out, PROBE, &identity(), &format!("{}:{method}", control.name()), lines);
             }
         }
@@ -104,9 +114,10 @@ mod tests {
 
     #[test]
     fn the_oracle_covers_exactly_its_cell() {
+        let region = Region::Boxes(Rounding::Unrounded);
         for (size, side) in [(2, 8), (3, 9), (3, 10)] {
-            let maps: Vec<Vec<f32>> =
-                (0..size * size).map(|cell| Control::Oracle.map(&Subject::Grid { size, cell }, (side, side))).collect();
+            let oracle = |cell| Control::Oracle.map(&Subject::Grid { size, cell }, region, (side, side));
+            let maps: Vec<Vec<f32>> = (0..size * size).map(oracle).collect();
             let covered: Vec<f32> = (0..side * side).map(|at| maps.iter().map(|map| map[at]).sum()).collect();
             assert!(covered.iter().all(|times| *times == 1.0), "cells partition the grid");
         }

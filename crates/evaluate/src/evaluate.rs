@@ -22,7 +22,7 @@ use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
 
 /// Raised when the same maps and configuration would get other scores.
-const ALGORITHM: u32 = 2;
+const ALGORITHM: u32 = 3;
 /// Directory of the curves.
 pub const CURVES_DIR: &str = "evaluate.curves";
 

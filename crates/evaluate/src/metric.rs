@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::map::{Positive, Score};
 use crate::smooth::Smoothing;
 use agreement::Peers;
-use energy_pointing_game::{Mask, Rounding};
+use energy_pointing_game::{Mask, Region, Rounding, Target};
 use gini::Floor;
 
 /// A number computed from one attribution map.
@@ -33,8 +33,8 @@ pub enum Metric {
     GridPointingGame(GridSmoothing),
     /// Whether the strongest pixel lies on the target.
     PointingGame,
-    /// Share of the positive mass in the target's boxes.
-    EnergyPointingGame(Rounding),
+    /// Share of the positive mass in the target's boxes or masks.
+    EnergyPointingGame(Region),
     /// Overlap of the box around strong pixels with the target's boxes.
     BoundingBoxIou(Rounding),
     /// Spread of the positive mass in bits.
@@ -67,8 +67,8 @@ pub enum Subject {
         /// The target's cell.
         cell: usize,
     },
-    /// The boxes of the target class in a scene.
-    Scene(Mask),
+    /// The boxes and masks of the target class in a scene.
+    Scene(Target),
     /// A single tile, all of which is the target.
     Tile,
 }
@@ -85,12 +85,13 @@ pub fn reference_smoothing(method: &str, gaussian: Smoothing) -> Smoothing {
 
 impl Metric {
     /// Every metric in every variant, the default variant first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::GridPointingGame(GridSmoothing::Reference),
         Self::GridPointingGame(GridSmoothing::None),
         Self::PointingGame,
-        Self::EnergyPointingGame(Rounding::Unrounded),
-        Self::EnergyPointingGame(Rounding::Reference),
+        Self::EnergyPointingGame(Region::Boxes(Rounding::Unrounded)),
+        Self::EnergyPointingGame(Region::Boxes(Rounding::Reference)),
+        Self::EnergyPointingGame(Region::Masks),
         Self::BoundingBoxIou(Rounding::Unrounded),
         Self::BoundingBoxIou(Rounding::Reference),
         Self::Entropy,
@@ -118,11 +119,13 @@ impl Metric {
     pub fn variant(self) -> &'static str {
         match self {
             Self::GridPointingGame(GridSmoothing::Reference)
-            | Self::EnergyPointingGame(Rounding::Reference)
+            | Self::EnergyPointingGame(Region::Boxes(Rounding::Reference))
             | Self::BoundingBoxIou(Rounding::Reference)
             | Self::Gini(Floor::Reference) => "reference",
             Self::GridPointingGame(GridSmoothing::None) => "none",
-            Self::EnergyPointingGame(Rounding::Unrounded) | Self::BoundingBoxIou(Rounding::Unrounded) => "unrounded",
+            Self::EnergyPointingGame(Region::Boxes(Rounding::Unrounded))
+            | Self::BoundingBoxIou(Rounding::Unrounded) => "unrounded",
+            Self::EnergyPointingGame(Region::Masks) => "masks",
             Self::PointingGame => "strict",
             Self::ClassAgreement | Self::SeedStability => "pearson",
             Self::Entropy => "avg5",
@@ -144,7 +147,10 @@ impl Metric {
     pub fn applies(self, subject: &Subject) -> bool {
         match self {
             Self::GridPointingGame(_) => matches!(subject, Subject::Grid { .. }),
-            Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_) => matches!(subject, Subject::Scene(_)),
+            Self::EnergyPointingGame(region) => {
+                matches!(subject, Subject::Scene(target) if target.mask(region).is_some())
+            }
+            Self::BoundingBoxIou(_) => matches!(subject, Subject::Scene(_)),
             Self::PointingGame => !matches!(subject, Subject::Tile),
             Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => true,
         }
@@ -157,6 +163,14 @@ impl Metric {
             self,
             Self::GridPointingGame(_) | Self::PointingGame | Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_)
         )
+    }
+
+    /// What the metric takes as the target of a scene.
+    pub fn region(self) -> Region {
+        match self {
+            Self::EnergyPointingGame(region) => region,
+            _ => Region::Boxes(Rounding::Unrounded),
+        }
     }
 
     /// The maps that this one is compared with, for metrics of more than one map.
@@ -186,7 +200,8 @@ impl Metric {
         match (self, subject) {
             (Self::GridPointingGame(_), Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
             (Self::PointingGame, Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
-            (Self::EnergyPointingGame(_) | Self::PointingGame, Subject::Scene(mask)) => mask.chance(),
+            (Self::EnergyPointingGame(region), Subject::Scene(target)) => target.mask(region).and_then(Mask::chance),
+            (Self::PointingGame, Subject::Scene(target)) => target.boxes.chance(),
             _ => None,
         }
     }
@@ -198,14 +213,15 @@ impl Metric {
             (Self::GridPointingGame(_), Subject::Grid { size, cell }) => {
                 Ok(grid_pointing_game::score(positive, *size, *cell))
             }
-            (Self::EnergyPointingGame(rounding), Subject::Scene(mask)) => {
-                energy_pointing_game::score(positive, mask, rounding)
+            (Self::EnergyPointingGame(region), Subject::Scene(target)) => {
+                let mask = target.mask(region).expect("it applies only where there are masks");
+                energy_pointing_game::score(positive, mask, region.rounding())
             }
             (Self::PointingGame, Subject::Grid { size, cell }) => Ok(pointing_game::on_grid(positive, *size, *cell)),
-            (Self::PointingGame, Subject::Scene(mask)) => pointing_game::on_boxes(positive, mask),
-            (Self::BoundingBoxIou(rounding), Subject::Scene(mask)) => {
+            (Self::PointingGame, Subject::Scene(target)) => pointing_game::on_boxes(positive, &target.boxes),
+            (Self::BoundingBoxIou(rounding), Subject::Scene(target)) => {
                 let (_, threshold) = bounding_box_iou::reference_settings(method, Smoothing::None);
-                bounding_box_iou::score(positive, mask, threshold, rounding)
+                bounding_box_iou::score(positive, &target.boxes, threshold, rounding)
             }
             (Self::Entropy, _) => Ok(entropy::score(positive)),
             (Self::Gini(floor), _) => Ok(gini::score(positive, floor)),
@@ -294,7 +310,10 @@ mod tests {
             ("bcos", Smoothing::Avg5),
         ] {
             assert_eq!(grid.smoothing(method, gaussian), expected, "{method}");
-            assert_eq!(Metric::EnergyPointingGame(Rounding::Reference).smoothing(method, gaussian), expected);
+            assert_eq!(
+                Metric::EnergyPointingGame(Region::Boxes(Rounding::Reference)).smoothing(method, gaussian),
+                expected
+            );
             assert_eq!(Metric::Entropy.smoothing(method, gaussian), Smoothing::Avg5);
             assert_eq!(Metric::Gini(Floor::Relative).smoothing(method, gaussian), Smoothing::None);
         }
@@ -303,11 +322,9 @@ mod tests {
     #[test]
     fn scores_stay_in_range_and_leave_the_map_alone() {
         let grid = Subject::Grid { size: 3, cell: 4 };
-        let scene = Subject::Scene(Mask::union(
-            &[features::artifact::Box2 { class: 0, xmin: 2, ymin: 3, xmax: 9, ymax: 7 }],
-            (12, 12),
-            (12, 12),
-        ));
+        let object = features::artifact::Box2 { class: 0, xmin: 2, ymin: 3, xmax: 9, ymax: 7 };
+        let boxes = Mask::union(&[object], (12, 12), (12, 12));
+        let scene = Subject::Scene(Target { masks: Some(boxes.clone()), boxes });
         for seed in 0..20 {
             let values = random_map(seed, 144);
             let before = values.clone();

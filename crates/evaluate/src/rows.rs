@@ -233,7 +233,7 @@ impl<'a> Row<'a> {
             (SCENE, None) => {
                 let scenes = scenes.ok_or_else(|| self.wrong("it is a scene in a table of grids"))?;
                 let (height, width) = self.size();
-                Ok(Subject::Scene(scenes.get(rows.image_id[at])?.mask(rows.target_class[at], (width, height))))
+                Ok(Subject::Scene(scenes.get(rows.image_id[at])?.target(rows.target_class[at], (width, height))))
             }
             (TILE, None) => Ok(Subject::Tile),
             _ => Err(self.wrong("it is neither a grid of a size nor a scene or a tile")),

@@ -23,7 +23,7 @@ mod tests;
 mod version;
 mod write;
 
-pub use cells::{Box2, Cells, round_mantissa};
+pub use cells::{Box2, Cells, Rle, round_mantissa};
 pub use columns::{Columns, FromCells};
 pub use fingerprint::Input;
 pub use manifest::{FileEntry, Manifest, PartEntry, TableEntry};

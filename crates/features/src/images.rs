@@ -190,6 +190,7 @@ mod tests {
             boxes: vec![vec![]],
             labels: vec![vec![]],
             set_aside: vec![vec![]],
+            masks: vec![vec![]],
         };
         assert_eq!(fit_rows(&rows, &[0], &Geometry::AS_IS).expect_err("4 rows, not 5").exit_code(), 65);
         assert!(fit_rows(&rows, &[], &Geometry::AS_IS).expect("nothing read").is_empty());

@@ -8,6 +8,7 @@ mod coco;
 mod files;
 mod folder;
 mod list;
+mod outline;
 mod parquet;
 mod relative;
 #[cfg(test)]
@@ -19,14 +20,14 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Artifact, ArtifactSpec, Begin, Box2, Input, TableSpec};
+use crate::artifact::{Artifact, ArtifactSpec, Begin, Box2, Input, Rle, TableSpec};
 use crate::error::{Error, Result};
 use crate::images::decode;
 use crate::stage::Stage;
 use crate::table::{BAD_IMAGES, BadRows, IMAGES, ImageRows};
 
 /// Raised whenever the same sources would give another table.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 /// Images in a part, and bytes of their files.
 const PART: usize = 500;
 const PART_BYTES: u64 = 32 << 20;
@@ -148,7 +149,15 @@ struct Found {
     labels: Vec<i32>,
     boxes: Vec<Box2>,
     set_aside: Vec<Box2>,
+    masks: Masks,
     bytes: std::result::Result<Vec<u8>, String>,
+}
+
+/// Masks of an image's boxes, and the width and height that its source gives the picture.
+#[derive(Clone, Default)]
+struct Masks {
+    size: [usize; 2],
+    masks: Vec<Rle>,
 }
 
 /// A source that has been indexed: its images in parts.
@@ -280,9 +289,14 @@ fn check(found: Vec<Found>, split: &str, first: usize) -> (ImageRows, BadRows) {
         .into_par_iter()
         .map(|mut image| {
             let bytes = std::mem::replace(&mut image.bytes, Ok(vec![]));
-            let read = bytes.and_then(|bytes| match decode(&bytes) {
-                Ok(picture) => Ok((picture.width, picture.height, bytes)),
-                Err(error) => Err(error.to_string()),
+            let read = bytes.and_then(|bytes| {
+                let picture = decode(&bytes).map_err(|error| error.to_string())?;
+                let (size, stated) = ([picture.width, picture.height], image.masks.size);
+                if !image.masks.masks.is_empty() && size != stated {
+                    let [width, height] = stated;
+                    return Err(format!("is {} x {} pixels, its masks {width} x {height}", size[0], size[1]));
+                }
+                Ok((picture.width, picture.height, bytes))
             });
             (image, read)
         })
@@ -302,6 +316,7 @@ fn check(found: Vec<Found>, split: &str, first: usize) -> (ImageRows, BadRows) {
                 good.boxes.push(image.boxes);
                 good.labels.push(image.labels);
                 good.set_aside.push(image.set_aside);
+                good.masks.push(image.masks.masks);
             }
             Err(reason) => {
                 bad.image_key.push(key);

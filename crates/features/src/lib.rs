@@ -9,6 +9,7 @@ pub mod error;
 pub mod extract;
 pub mod images;
 pub mod import;
+pub mod mask;
 pub mod network;
 pub mod preprocess;
 pub mod pretrain;

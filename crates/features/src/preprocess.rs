@@ -180,6 +180,19 @@ impl Geometry {
         }
     }
 
+    /// The mask that the network sees of a mask of a `width` x `height` picture, both row by row.
+    // METHOD: the pixel in whose area the middle of a seen pixel lies, Pillow's nearest.
+    pub fn apply_to_mask(&self, inside: &[bool], width: usize, height: usize) -> Vec<bool> {
+        let (new_width, new_height) = self.size_of(width, height);
+        let [left, top, wide, high] = self.seen(width, height);
+        let source = |index: usize, start: f64, length: f64, new: usize, old: usize| {
+            ((start + (index as f64 + 0.5) * length / new as f64) as usize).min(old.saturating_sub(1))
+        };
+        let columns: Vec<usize> = (0..new_width).map(|x| source(x, left, wide, new_width, width)).collect();
+        let rows = (0..new_height).map(|y| source(y, top, high, new_height, height));
+        rows.flat_map(|row| columns.iter().map(move |&column| inside[row * width + column])).collect()
+    }
+
     /// Left, top, width and height of what the network sees of a `width` x `height` picture, in its pixels.
     pub fn seen(&self, width: usize, height: usize) -> [f64; 4] {
         let side = match self.fit {
@@ -299,6 +312,12 @@ mod tests {
         assert_eq!(stretch.apply_to_box(object, 32, 16), Some(stretched));
         assert_eq!(stretch.size_of(32, 16), (10, 10));
         assert_eq!(Geometry { fit: Fit::Exact, size: 5 }.apply_to_box(outside, 32, 16), Some(outside));
+        // A mask moves with the picture: the columns 8 to 15 of 16 are 2 to 6 of the 5 behind the margin of 6.
+        let right: Vec<bool> = (0..16 * 8).map(|at| at % 16 >= 8).collect();
+        assert_eq!(geometry.apply_to_mask(&right, 16, 8)[..5], [false, false, true, true, true]);
+        assert_eq!(Geometry { fit: Fit::Exact, size: 5 }.apply_to_mask(&right, 16, 8), right);
+        let halved = Geometry { fit: Fit::Stretch, size: 4 }.apply_to_mask(&right, 16, 8);
+        assert_eq!(halved, [false, false, true, true].repeat(4));
     }
 
     fn pictures() -> Vec<Rgb> {

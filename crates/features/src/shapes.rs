@@ -50,7 +50,7 @@ pub const CLASSES: [&str; 20] = [
 ];
 
 /// Raised whenever the same seed would give other pictures.
-const ALGORITHM: u32 = 1;
+const ALGORITHM: u32 = 2;
 /// Images in a part of the table.
 const PART: usize = 500;
 
@@ -101,14 +101,14 @@ impl DataConfig {
         let mut index = id;
         for (split, count, kind) in self.splits() {
             if index < count {
-                let (rgb, label, boxes) = match kind {
+                let (rgb, label, boxes, masks) = match kind {
                     Kind::Tile => {
                         let tile = tile(seed, split, index);
-                        (tile.rgb, Some(tile.label), vec![tile.object])
+                        (tile.rgb, Some(tile.label), vec![tile.object], vec![tile.mask])
                     }
                     Kind::Scene => {
                         let scene = scene(seed, split, index);
-                        (scene.rgb, None, scene.objects)
+                        (scene.rgb, None, scene.objects, scene.masks)
                     }
                 };
                 let mut labels: Vec<i32> = boxes.iter().map(|object| object.class).collect();
@@ -125,6 +125,7 @@ impl DataConfig {
                     boxes: vec![boxes],
                     labels: vec![labels],
                     set_aside: vec![vec![]],
+                    masks: vec![masks],
                 });
             }
             index -= count;

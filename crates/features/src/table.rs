@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::artifact::{Box2, Cells, Column, Columns, Reader, Table, Values, Version};
+use crate::artifact::{Box2, Cells, Column, Columns, Reader, Rle, Table, Values, Version};
 use crate::error::Result;
 use crate::views::View;
 
 /// Pictures with labels and boxes.
 pub const IMAGES: Table = Table {
     name: "images",
-    version: Version { major: 1, minor: 1 },
+    version: Version { major: 1, minor: 2 },
     row: "one image; key image_id",
     columns: &[
         Column::new("image_id", Values::I64, "running number over all splits, from 0"),
@@ -33,6 +33,12 @@ pub const IMAGES: Table = Table {
             "set_aside",
             Values::Boxes,
             "objects that the source marks as difficult or crowd, left out of boxes",
+        ),
+        Column::new(
+            "masks",
+            Values::Masks,
+            "pixels of each of boxes, in their order: counts outside and inside by turns, column by column, as COCO's \
+             uncompressed RLE; empty where the source has no masks",
         ),
     ],
 };
@@ -89,6 +95,7 @@ pub struct ImageRows {
     pub boxes: Vec<Vec<Box2>>,
     pub labels: Vec<Vec<i32>>,
     pub set_aside: Vec<Vec<Box2>>,
+    pub masks: Vec<Vec<Rle>>,
 }
 
 impl ImageRows {
@@ -108,6 +115,7 @@ impl ImageRows {
             Cells::Boxes(self.boxes),
             Cells::I32List(self.labels),
             Cells::Boxes(self.set_aside),
+            Cells::Masks(self.masks),
         ]
     }
 
@@ -125,6 +133,7 @@ impl ImageRows {
             boxes: columns.next()?,
             labels: columns.next()?,
             set_aside: columns.next()?,
+            masks: columns.next()?,
         })
     }
 
@@ -146,6 +155,7 @@ impl ImageRows {
         self.boxes.extend(more.boxes);
         self.labels.extend(more.labels);
         self.set_aside.extend(more.set_aside);
+        self.masks.extend(more.masks);
         self
     }
 

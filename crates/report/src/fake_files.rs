@@ -221,6 +221,7 @@ fn images(path: &Path) {
         rows.boxes.push(vec![]);
         rows.labels.push(vec![i32::from(image)]);
         rows.set_aside.push(vec![]);
+        rows.masks.push(vec![]);
     }
     artifact(path, vec![(&IMAGES, "images", vec![], rows.cells())]);
 }

@@ -132,6 +132,7 @@ fn experiment(name: &str) -> Scratch {
         boxes: vec![vec![], vec![Box2 { class: 1, xmin: 10, ymin: 0, xmax: 30, ymax: 20 }]],
         labels: vec![vec![0], vec![1]],
         set_aside: vec![vec![]; 2],
+        masks: vec![vec![]; 2],
     };
     write(scratch.0.join("images"), vec![(&IMAGES, "images", vec![])], vec![vec![images.cells()]]);
     let none = || MapRows::default().cells();
@@ -259,6 +260,7 @@ fn pictures_are_put_together_by_their_keys() {
         rows.boxes.push(vec![]);
         rows.labels.push(vec![0]);
         rows.set_aside.push(vec![]);
+        rows.masks.push(vec![]);
     }
     let dir = scratch.0.join("images");
     write(dir.clone(), vec![(&IMAGES, "images", vec![])], vec![vec![rows.cells()]]);

@@ -1,4 +1,4 @@
-//! Energy pointing game: how much of a map's positive mass lies inside the boxes of the target class.
+//! Energy pointing game: how much of a map's positive mass lies inside the boxes, or the pixels, of the target class.
 //!
 //! Source: Wang et al., CVPRW 2020 (Score-CAM); reference: `evaluate_attributions` EPG scripts.
 //! Range 0 to 1, higher is better. Chance is the share of the map that the boxes cover: a uniform map's score.
@@ -30,7 +30,46 @@ impl Rounding {
     }
 }
 
-/// The pixels of a map that lie in the union of some boxes.
+/// What counts as the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Region {
+    /// The boxes around its objects.
+    Boxes(Rounding),
+    /// Its objects' own pixels, where the data set has masks.
+    Masks,
+}
+
+impl Region {
+    /// What a score is rounded to.
+    pub fn rounding(self) -> Rounding {
+        match self {
+            Self::Boxes(rounding) => rounding,
+            Self::Masks => Rounding::Unrounded,
+        }
+    }
+}
+
+/// Where the target class is in a scene.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// In its boxes.
+    pub boxes: Mask,
+    /// In its objects' pixels; `None` where the scene has no masks.
+    pub masks: Option<Mask>,
+}
+
+impl Target {
+    /// What `region` means in this scene.
+    pub fn mask(&self, region: Region) -> Option<&Mask> {
+        match region {
+            Region::Boxes(_) => Some(&self.boxes),
+            Region::Masks => self.masks.as_ref(),
+        }
+    }
+}
+
+/// The pixels of a map that belong to a target.
 #[derive(Clone, Debug)]
 pub struct Mask {
     inside: Vec<bool>,
@@ -53,6 +92,11 @@ impl Mask {
                 row[left..right.max(left)].fill(true);
             }
         }
+        Self::of(inside)
+    }
+
+    /// The pixels that are inside, row-major.
+    pub fn of(inside: Vec<bool>) -> Self {
         let runs: Vec<Range<usize>> = inside
             .chunk_by(|a, b| a == b)
             .scan(0, |start, run| {

@@ -11,8 +11,9 @@ const SIDE: usize = 48;
 const CELL: usize = SIDE / 3;
 
 fn subjects() -> [Subject; 2] {
-    let target = Box2 { class: 0, xmin: 0, ymin: 0, xmax: CELL as i32, ymax: CELL as i32 };
-    [Subject::Grid { size: 3, cell: 0 }, Subject::Scene(Mask::union(&[target], (SIDE, SIDE), (SIDE, SIDE)))]
+    let object = Box2 { class: 0, xmin: 0, ymin: 0, xmax: CELL as i32, ymax: CELL as i32 };
+    let boxes = Mask::union(&[object], (SIDE, SIDE), (SIDE, SIDE));
+    [Subject::Grid { size: 3, cell: 0 }, Subject::Scene(Target { masks: Some(boxes.clone()), boxes })]
 }
 
 /// 1 on the target, 0 elsewhere.
@@ -47,6 +48,7 @@ fn uniform_maps_are_at_chance() {
     // The zero-padded mean darkens borders: a ring of 2 pixels loses about 4 % of the map's mass, more at corners.
     check(&uniform, "grid_pointing_game:reference", 1.0 / 9.0, 0.005);
     check(&uniform, "energy_pointing_game", 1.0 / 9.0, 0.005);
+    check(&uniform, "energy_pointing_game:masks", 1.0 / 9.0, 0.005);
     check(&uniform, "entropy", ((SIDE * SIDE) as f64).log2(), 0.02);
     check(&uniform, "gini:relative", 0.0, 1e-9);
     check(&uniform, "gini:reference", 0.0, 1e-9);

@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
 
-use super::cells::{Box2, Cells};
-use super::table::{Column, Values, box_fields, element};
+use super::cells::{Box2, Cells, Rle};
+use super::table::{Column, Values, box_fields, element, mask_fields};
 use crate::error::{Error, Result};
 
 /// Arrow array of `cells`, which must be of the column's kind; `width` is the number of floats in a tensor row.
@@ -53,6 +53,10 @@ pub(super) fn to_array(cells: Cells, column: &Column, width: usize) -> Result<Ar
             list(column, DataType::Utf8, &rows, |flat| Arc::new(StringArray::from(flat)))?
         }
         Cells::Boxes(rows) => list(column, DataType::Struct(box_fields()), &rows, |flat| Arc::new(box_array(&flat)))?,
+        Cells::Masks(rows) => {
+            fits(column, rows.iter().flatten().map(|mask| mask.counts.len()))?;
+            list(column, DataType::Struct(mask_fields()), &rows, |flat| Arc::new(mask_array(&flat)))?
+        }
     })
 }
 
@@ -80,6 +84,14 @@ fn box_array(boxes: &[Box2]) -> StructArray {
     let child = |of: fn(&Box2) -> i32| Arc::new(Int32Array::from_iter_values(boxes.iter().map(of))) as ArrayRef;
     let children = vec![child(|b| b.class), child(|b| b.xmin), child(|b| b.ymin), child(|b| b.xmax), child(|b| b.ymax)];
     StructArray::new(box_fields(), children, None)
+}
+
+fn mask_array(masks: &[Rle]) -> StructArray {
+    let offsets = OffsetBuffer::from_lengths(masks.iter().map(|mask| mask.counts.len()));
+    let counts = Int32Array::from_iter_values(masks.iter().flat_map(|mask| mask.counts.iter().copied()));
+    let counts = ListArray::new(element(DataType::Int32), offsets, Arc::new(counts), None);
+    let class = Int32Array::from_iter_values(masks.iter().map(|mask| mask.class));
+    StructArray::new(mask_fields(), vec![Arc::new(class), Arc::new(counts)], None)
 }
 
 /// Cells of `column` from an array of exactly the column's Arrow type.
@@ -116,6 +128,7 @@ pub(super) fn from_array(array: &dyn Array, column: &Column) -> Cells {
         }
         (Values::TextList, _) => Cells::TextList(unlist(array, texts)),
         (Values::Boxes, _) => Cells::Boxes(unlist(array, boxes)),
+        (Values::Masks, _) => Cells::Masks(unlist(array, masks)),
     }
 }
 
@@ -135,6 +148,13 @@ fn boxes(array: &dyn Array) -> Vec<Box2> {
         ymax: ymax.value(row),
     };
     (0..array.len()).map(one).collect()
+}
+
+fn masks(array: &dyn Array) -> Vec<Rle> {
+    let children = array.as_struct().columns();
+    let class = children[0].as_primitive::<Int32Type>();
+    let counts = unlist(&children[1], |items| items.as_primitive::<Int32Type>().values().to_vec());
+    counts.into_iter().enumerate().map(|(row, counts)| Rle { class: class.value(row), counts }).collect()
 }
 
 fn unlist<T>(array: &dyn Array, items: impl Fn(&dyn Array) -> Vec<T>) -> Vec<Vec<T>> {

@@ -18,6 +18,15 @@ pub struct Box2 {
     pub ymax: i32,
 }
 
+/// The pixels of one object, in a picture whose size is known otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rle {
+    /// Class of the object.
+    pub class: i32,
+    /// Pixels outside and inside by turns, column by column; see `features::mask`.
+    pub counts: Vec<i32>,
+}
+
 /// Values of one column, a row an entry (except `Tensor`). `...Opt` is for nullable columns.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is named after its column type in `Values`")]
@@ -39,6 +48,7 @@ pub enum Cells {
     F32List(Vec<Vec<f32>>),
     TextList(Vec<Vec<String>>),
     Boxes(Vec<Vec<Box2>>),
+    Masks(Vec<Vec<Rle>>),
 }
 
 impl Cells {
@@ -61,6 +71,7 @@ impl Cells {
             (Values::F32List, _) => Self::F32List(vec![]),
             (Values::TextList, _) => Self::TextList(vec![]),
             (Values::Boxes, _) => Self::Boxes(vec![]),
+            (Values::Masks, _) => Self::Masks(vec![]),
         }
     }
 
@@ -82,6 +93,7 @@ impl Cells {
             (Self::F32List(rows), Self::F32List(more)) => rows.extend(more),
             (Self::TextList(rows), Self::TextList(more)) => rows.extend(more),
             (Self::Boxes(rows), Self::Boxes(more)) => rows.extend(more),
+            (Self::Masks(rows), Self::Masks(more)) => rows.extend(more),
             (rows, more) => {
                 let (rows, more) = (rows.kind(), more.kind());
                 return Err(Error::Bug(format!("cells of kind {more} cannot follow cells of kind {rows}")));
@@ -109,6 +121,7 @@ impl Cells {
             Self::F32List(rows) => rows.len(),
             Self::TextList(rows) => rows.len(),
             Self::Boxes(rows) => rows.len(),
+            Self::Masks(rows) => rows.len(),
         }
     }
 
@@ -131,6 +144,7 @@ impl Cells {
             Self::F32List(_) => "F32List",
             Self::TextList(_) => "TextList",
             Self::Boxes(_) => "Boxes",
+            Self::Masks(_) => "Masks",
         }
     }
 }

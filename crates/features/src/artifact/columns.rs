@@ -1,6 +1,6 @@
 //! Typed access to the columns of a part that was read, in declared order.
 
-use super::cells::{Box2, Cells};
+use super::cells::{Box2, Cells, Rle};
 use crate::error::{Error, Result};
 
 /// A vector that some kind of cells holds.
@@ -40,6 +40,7 @@ from_cells! {
     Vec<f32>: F32List;
     Vec<String>: TextList;
     Vec<Box2>: Boxes;
+    Vec<Rle>: Masks;
 }
 
 /// Hands out the columns of one part from first to last.

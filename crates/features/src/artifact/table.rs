@@ -73,6 +73,8 @@ pub enum Values {
     TextList,
     /// Any number of boxes: struct of class, xmin, ymin, xmax, ymax, all 32-bit integers.
     Boxes,
+    /// Any number of masks: struct of class and runs, all 32-bit integers.
+    Masks,
 }
 
 impl Values {
@@ -91,6 +93,7 @@ impl Values {
             Self::F32List => "list<float32>",
             Self::TextList => "list<text>",
             Self::Boxes => "list<struct<class, xmin, ymin, xmax, ymax: int32>>",
+            Self::Masks => "list<struct<class: int32, counts: list<int32>>>",
         }
     }
 
@@ -110,6 +113,7 @@ impl Values {
             Self::F32List => list(DataType::Float32),
             Self::TextList => list(DataType::Utf8),
             Self::Boxes => list(DataType::Struct(box_fields())),
+            Self::Masks => list(DataType::Struct(mask_fields())),
         }
     }
 
@@ -126,6 +130,12 @@ pub(super) fn element(item: DataType) -> Arc<Field> {
 /// Fields of a box, in the order of [`super::Box2`].
 pub(super) fn box_fields() -> Fields {
     ["class", "xmin", "ymin", "xmax", "ymax"].into_iter().map(|name| Field::new(name, DataType::Int32, false)).collect()
+}
+
+/// Fields of a mask, in the order of [`super::Rle`].
+pub(super) fn mask_fields() -> Fields {
+    let counts = DataType::List(element(DataType::Int32));
+    [Field::new("class", DataType::Int32, false), Field::new("counts", counts, false)].into_iter().collect()
 }
 
 impl Table {

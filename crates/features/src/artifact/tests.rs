@@ -32,6 +32,7 @@ const ROWS: Table = Table {
         Column::new("f32_list", Values::F32List, "fs"),
         Column::new("text_list", Values::TextList, "ts"),
         Column::new("boxes", Values::Boxes, "a|b"),
+        Column::new("masks", Values::Masks, "ms"),
     ],
 };
 const LOG: Table = Table {
@@ -66,6 +67,7 @@ fn rows(part: usize) -> Vec<Cells> {
         Cells::F32List(vec![vec![1.5], vec![]]),
         Cells::TextList(vec![vec!["a".into(), "b".into()], vec![]]),
         Cells::Boxes(vec![vec![boxed, boxed], vec![]]),
+        Cells::Masks(vec![vec![], vec![Rle { class: shift, counts: vec![3, 1] }, Rle::default()]]),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! COCO's instances: one JSON file, read as a stream; outlines are skipped and never kept in memory.
+//! COCO's instances: one JSON file, read as a stream; outlines become masks when their image is read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::Crowd;
 use super::classes::Classes;
 use super::files::{Entry, Files};
+use super::outline::Outline;
 use super::relative::below;
 use crate::artifact::Box2;
 use crate::error::{Error, Result};
@@ -29,7 +30,7 @@ struct Picture {
     height: i32,
 }
 
-/// Fields that are not named here, outlines above all, are read over.
+/// Fields that are not named here are read over.
 #[derive(Deserialize)]
 struct Annotation {
     image_id: i64,
@@ -40,6 +41,7 @@ struct Annotation {
     iscrowd: u8,
     #[serde(default)]
     ignore: u8,
+    segmentation: Option<Outline>,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +65,11 @@ pub fn index(annotations: &Path, images: &Path, crowd: Crowd) -> Result<Files> {
     let mut entries = Vec::with_capacity(read.images.len());
     for image in &read.images {
         let path = below(&image.file_name, annotations)?.to_string();
-        entries.push(Entry { path, label: None, labels: vec![], boxes: vec![], set_aside: vec![] });
+        let size = [image.width, image.height].map(|side| side.max(0) as usize);
+        entries.push(Entry { path, size, ..Entry::default() });
     }
-    for annotation in &read.annotations {
+    let mut without = vec![false; entries.len()];
+    for annotation in read.annotations {
         let image = annotation.image_id;
         let place =
             *places.get(&image).ok_or_else(|| bad(format!("an object is in image {image}, which is not listed")))?;
@@ -80,10 +84,16 @@ pub fn index(annotations: &Path, images: &Path, crowd: Crowd) -> Result<Files> {
             continue;
         }
         entry.boxes.push(annotation.place(class));
+        match annotation.segmentation {
+            Some(outline) => entry.outlines.push(outline),
+            None => without[place] = true,
+        }
         if let Err(at) = entry.labels.binary_search(&class) {
             entry.labels.insert(at, class);
         }
     }
+    // Masks stand for all boxes of an image or for none, as some files have none.
+    entries.iter_mut().zip(without).filter(|(_, without)| *without).for_each(|(entry, _)| entry.outlines.clear());
     let names = read.categories.into_iter().map(|category| category.name).collect();
     Ok(Files::new(images, entries, Classes::Named(names)))
 }

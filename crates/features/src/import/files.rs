@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::classes::Classes;
-use super::{FILE_BYTES, Found, PART, PART_BYTES, Source};
-use crate::artifact::Box2;
+use super::outline::Outline;
+use super::{FILE_BYTES, Found, Masks, PART, PART_BYTES, Source};
+use crate::artifact::{Box2, Rle};
 use crate::error::Result;
 
 /// One listed image.
+#[derive(Default)]
 pub struct Entry {
     /// Path below the directory; also the name of the image in its split.
     pub path: String,
@@ -21,6 +23,23 @@ pub struct Entry {
     pub boxes: Vec<Box2>,
     /// Objects that do not count.
     pub set_aside: Vec<Box2>,
+    /// Outlines of its objects in the order of boxes, or none.
+    pub outlines: Vec<Outline>,
+    /// Width and height of the picture that the outlines are of.
+    pub size: [usize; 2],
+}
+
+impl Entry {
+    /// Masks are made when the image is read: outlines take less room.
+    fn masks(&self) -> std::result::Result<Masks, String> {
+        let [width, height] = self.size;
+        let classes = self.boxes.iter().map(|object| object.class);
+        let masks = classes.zip(&self.outlines).map(|(class, outline)| {
+            let counts = outline.runs(width, height).map_err(|problem| format!("an object of it: {problem}"))?;
+            Ok(Rle { class, counts })
+        });
+        Ok(Masks { size: self.size, masks: masks.collect::<std::result::Result<_, String>>()? })
+    }
 }
 
 /// Files below `root`, cut into parts of bounded size.
@@ -76,8 +95,9 @@ impl Source for Files {
     fn identity(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for (entry, size) in self.entries.iter().zip(&self.sizes) {
-            let Entry { path, label, labels, boxes, set_aside } = entry;
-            let line = format!("{path:?} {size:?} {label:?} {labels:?} {boxes:?} {set_aside:?}\n");
+            let Entry { path, label, labels, boxes, set_aside, outlines, size: pixels } = entry;
+            let line =
+                format!("{path:?} {size:?} {label:?} {labels:?} {boxes:?} {set_aside:?} {outlines:?} {pixels:?}\n");
             hasher.update(line.as_bytes());
         }
         hasher.finalize()
@@ -93,12 +113,17 @@ impl Source for Files {
                 Some(size) if size > FILE_BYTES => Err(format!("{size} bytes are too many for a picture")),
                 Some(_) => std::fs::read(&path).map_err(|error| error.to_string()),
             };
+            let (masks, bytes) = match entry.masks() {
+                Ok(masks) => (masks, bytes),
+                Err(problem) => (Masks::default(), Err(problem)),
+            };
             Found {
                 key: entry.path.clone(),
                 label: entry.label,
                 labels: entry.labels.clone(),
                 boxes: entry.boxes.clone(),
                 set_aside: entry.set_aside.clone(),
+                masks,
                 bytes,
             }
         });

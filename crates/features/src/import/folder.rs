@@ -53,8 +53,7 @@ fn walk(root: &Path, below: &str, class: i32, depth: usize, entries: &mut Vec<En
         if is_directory {
             walk(root, &path, class, depth + 1, entries)?;
         } else if ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
-            let (boxes, set_aside) = (vec![], vec![]);
-            entries.push(Entry { path, label: Some(class), labels: vec![class], boxes, set_aside });
+            entries.push(Entry { path, label: Some(class), labels: vec![class], ..Entry::default() });
         }
     }
     Ok(())

@@ -28,8 +28,7 @@ pub fn index(path: &Path, root: &Path) -> Result<Files> {
             path: below(file, path)?.to_string(),
             label: Some(label),
             labels: vec![label],
-            boxes: vec![],
-            set_aside: vec![],
+            ..Entry::default()
         });
     }
     let largest = entries.iter().filter_map(|entry| entry.label).max();

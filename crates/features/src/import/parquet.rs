@@ -9,7 +9,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::classes::Classes;
-use super::{FILE_BYTES, Found, PART, PART_BYTES, Source};
+use super::{FILE_BYTES, Found, Masks, PART, PART_BYTES, Source};
 use crate::error::{Error, Result};
 
 /// Rows decoded at a time.
@@ -162,6 +162,7 @@ impl Source for Tables {
                     labels: label.into_iter().collect(),
                     boxes: vec![],
                     set_aside: vec![],
+                    masks: Masks::default(),
                     bytes: bytes(&images, row),
                 });
             }

@@ -59,6 +59,7 @@ pub fn index(path: &Path, set: &str, origin: Origin) -> Result<Files> {
             labels,
             boxes,
             set_aside: objects.iter().filter(|object| object.difficult).map(place).collect(),
+            ..Entry::default()
         });
     }
     Ok(Files::new(path, entries, Classes::Named(CLASSES.map(String::from).to_vec())))

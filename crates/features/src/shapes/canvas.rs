@@ -105,18 +105,25 @@ impl Canvas {
     }
 }
 
-/// Tight bounds (xmin, ymin, xmax, ymax), half-open, of the pixels that a thing covers by more than half.
-pub fn bounds(pose: &Pose, reach: f64, side: usize, distance: impl Fn(f64, f64) -> f64) -> Option<[i32; 4]> {
-    let mut found: Option<[i32; 4]> = None;
+/// Which pixels of a picture of `side` pixels, row by row, a thing covers by more than half.
+pub fn covered(pose: &Pose, reach: f64, side: usize, distance: impl Fn(f64, f64) -> f64) -> Vec<bool> {
+    let mut inside = vec![false; side * side];
     for row in window(pose.centre[1], reach, side) {
         for column in window(pose.centre[0], reach, side) {
             let (x, y) = pose.local(column, row);
-            if coverage(distance(x, y)) > 0.5 {
-                let (x, y) = (column as i32, row as i32);
-                let [xmin, ymin, xmax, ymax] = found.unwrap_or([x, y, x + 1, y + 1]);
-                found = Some([xmin.min(x), ymin.min(y), xmax.max(x + 1), ymax.max(y + 1)]);
-            }
+            inside[row * side + column] = coverage(distance(x, y)) > 0.5;
         }
+    }
+    inside
+}
+
+/// Tight bounds (xmin, ymin, xmax, ymax), half-open, of the pixels inside.
+pub fn bounds(inside: &[bool], side: usize) -> Option<[i32; 4]> {
+    let mut found: Option<[i32; 4]> = None;
+    for at in (0..inside.len()).filter(|&at| inside[at]) {
+        let (x, y) = ((at % side) as i32, (at / side) as i32);
+        let [xmin, ymin, xmax, ymax] = found.unwrap_or([x, y, x + 1, y + 1]);
+        found = Some([xmin.min(x), ymin.min(y), xmax.max(x + 1), ymax.max(y + 1)]);
     }
     found
 }
@@ -140,7 +147,7 @@ mod tests {
         let pose = Pose::new([10.0, 20.0], 0.0);
         let square = |x: f64, y: f64| (x.abs() - 4.0).max(y.abs() - 3.0);
         canvas.paint(&pose, 6.0, square, |_, _| [2.0, 3.0, 4.0]);
-        assert_eq!(bounds(&pose, 6.0, 32, square), Some([6, 17, 14, 23]));
+        assert_eq!(bounds(&covered(&pose, 6.0, 32, square), 32), Some([6, 17, 14, 23]));
         for (index, (old, new)) in before.iter().zip(&canvas.pixels).enumerate() {
             let (x, y) = (index % 32, index / 32);
             let inside = (6..14).contains(&x) && (17..23).contains(&y);
@@ -152,9 +159,9 @@ mod tests {
     fn a_thing_off_the_picture_is_cut() {
         let pose = Pose::new([-1.0, 31.0], 0.3);
         let disc = |x: f64, y: f64| x.hypot(y) - 4.0;
-        let [xmin, ymin, xmax, ymax] = bounds(&pose, 4.0, 32, disc).expect("some of it is inside");
+        let [xmin, ymin, xmax, ymax] = bounds(&covered(&pose, 4.0, 32, disc), 32).expect("some of it is inside");
         assert_eq!((xmin, ymax), (0, 32));
         assert!(xmax == 3 && ymin == 27);
-        assert_eq!(bounds(&Pose::new([-9.0, 0.0], 0.0), 4.0, 32, disc), None);
+        assert_eq!(bounds(&covered(&Pose::new([-9.0, 0.0], 0.0), 4.0, 32, disc), 32), None);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::f64::consts::TAU;
 
-use crate::artifact::Box2;
+use crate::artifact::{Box2, Rle};
+use crate::mask::encode;
 use crate::random::{Stream, between};
 
-use super::canvas::{Canvas, Pose, bounds};
+use super::canvas::{Canvas, Pose, bounds, covered};
 use super::silhouette::Silhouette;
 use super::texture::{Pattern, Texture};
 
@@ -40,11 +41,12 @@ impl Object {
         canvas.paint(&self.pose, self.reach(), |x, y| self.distance(x, y), |x, y| self.pattern.colour(x, y));
     }
 
-    /// Tight box of what it covers by more than half in a picture of `side` pixels.
-    pub fn bounds(&self, side: usize) -> Box2 {
-        let [xmin, ymin, xmax, ymax] = bounds(&self.pose, self.reach(), side, |x, y| self.distance(x, y))
-            .expect("an object lies within its picture");
-        Box2 { class: self.class as i32, xmin, ymin, xmax, ymax }
+    /// What it covers by more than half in a picture of `side` pixels: the tight box and the pixels.
+    pub fn place(&self, side: usize) -> (Box2, Rle) {
+        let class = self.class as i32;
+        let inside = covered(&self.pose, self.reach(), side, |x, y| self.distance(x, y));
+        let [xmin, ymin, xmax, ymax] = bounds(&inside, side).expect("an object lies within its picture");
+        (Box2 { class, xmin, ymin, xmax, ymax }, Rle { class, counts: encode(&inside, side, side) })
     }
 
     fn reach(&self) -> f64 {

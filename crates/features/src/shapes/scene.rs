@@ -1,6 +1,6 @@
 //! Several objects of different classes in one larger picture: what localisation is measured on.
 
-use crate::artifact::Box2;
+use crate::artifact::{Box2, Rle};
 use crate::images::Rgb;
 use crate::random::{Stream, below, shuffle, stream};
 
@@ -22,6 +22,8 @@ pub struct Scene {
     pub rgb: Rgb,
     /// Tight boxes of the two to four objects, all of different classes.
     pub objects: Vec<Box2>,
+    /// Their pixels.
+    pub masks: Vec<Rle>,
 }
 
 /// The scene `index` of `split` under `seed`; a pure function with a random stream of its own.
@@ -31,7 +33,8 @@ pub fn scene(seed: u64, split: &str, index: usize) -> Scene {
     clutter::paint(&mut rng, &mut canvas);
     let objects = place(&mut rng);
     objects.iter().for_each(|object| object.paint(&mut canvas));
-    Scene { rgb: canvas.develop(&mut rng), objects: objects.iter().map(|object| object.bounds(SCENE)).collect() }
+    let (boxes, masks) = objects.iter().map(|object| object.place(SCENE)).unzip();
+    Scene { rgb: canvas.develop(&mut rng), objects: boxes, masks }
 }
 
 /// Objects whose bounding circles are disjoint.

@@ -1,6 +1,6 @@
 //! One object in clutter: what backbones and probes are trained and tested on.
 
-use crate::artifact::Box2;
+use crate::artifact::{Box2, Rle};
 use crate::images::Rgb;
 use crate::random::{below, stream};
 
@@ -20,6 +20,8 @@ pub struct Tile {
     pub label: i32,
     /// Tight box of the object.
     pub object: Box2,
+    /// Its pixels.
+    pub mask: Rle,
 }
 
 /// The tile `index` of `split` under `seed`; a pure function, and every tile has a random stream of its own.
@@ -30,5 +32,6 @@ pub fn tile(seed: u64, split: &str, index: usize) -> Tile {
     clutter::paint(&mut rng, &mut canvas);
     let object = Object::draw(&mut rng, class, TILE);
     object.paint(&mut canvas);
-    Tile { rgb: canvas.develop(&mut rng), label: class as i32, object: object.bounds(TILE) }
+    let (place, mask) = object.place(TILE);
+    Tile { rgb: canvas.develop(&mut rng), label: class as i32, object: place, mask }
 }
