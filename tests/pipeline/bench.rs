@@ -224,7 +224,7 @@ fn write_backbone(path: &Path) {
         input_size: 64,
         encoding: Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
         fit: Fit::Exact,
-        architecture,
+        architecture: architecture.into(),
         provenance: toml::Table::new(),
     };
     let text = toml::to_string(&description).expect("a description is TOML");
