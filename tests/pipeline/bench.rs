@@ -231,7 +231,7 @@ fn write_backbone(path: &Path, fit: Fit) {
         input_size: 64,
         encoding: Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
         fit,
-        architecture,
+        architecture: architecture.into(),
         provenance: toml::Table::new(),
     };
     let text = toml::to_string(&description).expect("a description is TOML");

@@ -107,6 +107,9 @@ impl Job {
         let probes = probe::load(&stage.out, &device)?;
         let heads = heads(&config, &backbone.network, &probes)?;
         let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
+        for item in &items {
+            backbone.architecture.check_picture([item.picture.height, item.picture.width])?;
+        }
         Ok(Self { config, items, inputs, backbone, heads, device })
     }
 }

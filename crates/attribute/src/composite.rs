@@ -90,6 +90,10 @@ pub enum Kind {
     GlobalAvgPool,
     /// Sum of branches.
     Sum,
+    /// Branches side by side.
+    Concat,
+    /// CLIP's attention pool.
+    AttentionPool,
     /// Constant logit offset.
     Offset,
 }
@@ -117,6 +121,8 @@ impl Kind {
             Layer::AvgPool(_) => Self::AvgPool,
             Layer::GlobalAvgPool => Self::GlobalAvgPool,
             Layer::Sum(_) => Self::Sum,
+            Layer::Concat(_) => Self::Concat,
+            Layer::AttentionPool(_) => Self::AttentionPool,
             Layer::Offset(_) => Self::Offset,
         }
     }
@@ -130,6 +136,8 @@ impl Composite {
             Self::DeepLift => match kind {
                 Kind::Relu | Kind::MaxPool | Kind::BcosConv => Rule::Rescale,
                 Kind::Sum => Rule::Duplicate,
+                Kind::Concat => Rule::ByChannel,
+                Kind::AttentionPool => Rule::Undefined,
                 Kind::Conv | Kind::Scale | Kind::AvgPool | Kind::GlobalAvgPool | Kind::Offset => Rule::Gradient,
             },
             Self::EpsilonGammaBox { low, high, sum } => match kind {
@@ -160,6 +168,7 @@ impl Composite {
         match (self, kind) {
             // A cotangent of a sum is a cotangent of each branch.
             (_, Kind::Sum) => Rule::Duplicate,
+            (_, Kind::Concat) => Rule::ByChannel,
             (Self::GuidedBackprop, Kind::Relu) => Rule::Guided,
             (Self::Deconvnet, Kind::Relu) => Rule::Deconvolved,
             (Self::Bcos, Kind::BcosConv) => Rule::DetachedScale,
@@ -172,6 +181,7 @@ impl Composite {
                 | Kind::MaxPool
                 | Kind::AvgPool
                 | Kind::GlobalAvgPool
+                | Kind::AttentionPool
                 | Kind::Offset,
             ) => Rule::Gradient,
         }
@@ -200,7 +210,12 @@ fn relevance(kind: Kind, sum: ResidualSum) -> Rule {
     match (kind, sum) {
         // Heads of B-cos layers on a conventional backbone: see `BcosRule`.
         (Kind::Conv | Kind::BcosConv, _) => EPSILON,
+        // A scale in front of a ReLU, as in DenseNets, is in no convolution's map. It reads one value for each that it
+        // makes, so all relevance is that value's: zennit's rule for BatchNorm.
         (Kind::Scale | Kind::Relu, _) => Rule::Pass,
+        // Every channel comes from one branch, so nothing is shared and the sum is kept.
+        (Kind::Concat, _) => Rule::ByChannel,
+        (Kind::AttentionPool, _) => Rule::Undefined,
         // A maximum has no linear part: relevance goes where the gradient goes.
         (Kind::MaxPool, _) => Rule::Gradient,
         (Kind::AvgPool | Kind::GlobalAvgPool, _) => Rule::Proportional,

@@ -133,6 +133,10 @@ pub const MASKED: [&[Method]; 5] = [
     &[Method::ScoreCam],
 ];
 
+/// Why nothing is read at the features of a network that makes one vector of a picture.
+const NO_POSITIONS: &str = "the features behind CLIP's attention pool have no positions to weigh; layout = \"clip\" takes \
+                            the trunk without it";
+
 impl Method {
     /// All methods, in the order of tables and figures.
     pub const ALL: [Self; 36] = [
@@ -276,7 +280,16 @@ impl Method {
         let bcos = |layer: &Layer| matches!(layer, Layer::BcosConv(_));
         let bcos_backbone = has(backbone, bcos);
         let relu = |layer: &Layer| matches!(layer, Layer::Relu);
+        let attends = has(backbone, |layer| matches!(layer, Layer::AttentionPool(_)));
         match self {
+            method if attends && (method.start().is_some() || method == Self::DeepLift) => Some(
+                "its rules are not defined for the softmax of CLIP's attention pool; layout = \"clip\" takes the trunk \
+                 without it",
+            ),
+            Self::GuidedGradCam | Self::ScoreCam if attends => Some(NO_POSITIONS),
+            method if attends && method.family() == Family::Features && method != Self::GradCamReference => {
+                Some(NO_POSITIONS)
+            }
             method if method.start().is_some() && bcos_backbone => {
                 Some("LRP's rules are for conventional backbones, this one has B-cos layers")
             }

@@ -47,7 +47,8 @@ impl Plan {
     ///
     /// # Errors
     /// `Bug` when the composite's table names a rule that the layer cannot follow, `BadData` when the box rule has
-    /// another number of channels than the network.
+    /// another number of channels than the network, `Usage` when the network has a layer that the method says nothing
+    /// about.
     pub fn bind(network: &Network, composite: &Composite, entry: Entry) -> Result<Self> {
         let place = match entry {
             Entry::Pixels => Place::First,
@@ -101,8 +102,8 @@ fn bind_layer(
     let place = state.place;
     let rule = composite.rule(kind, place);
     let sign = state.sign;
-    if let Layer::Sum(branches) = layer {
-        return bind_sum(branches, &rule, composite, state);
+    if let Layer::Sum(branches) | Layer::Concat(branches) = layer {
+        return bind_branches(kind, branches, &rule, composite, state);
     }
     if matches!(kind, Kind::Conv | Kind::BcosConv) && place == Place::First {
         state.place = Place::Later;
@@ -113,6 +114,8 @@ fn bind_layer(
         _ => Sign::Any,
     };
     Ok(match (layer, rule) {
+        (Layer::AttentionPool(_), Rule::Undefined) => return Err(undefined(composite)),
+        (Layer::AttentionPool(pool), Rule::Gradient) => Bound::Attention(pool.clone()),
         (_, Rule::Pass) | (Layer::Offset(_), Rule::Gradient) => Bound::Identity,
         (Layer::Conv(conv), rule) => {
             let map = match scale {
@@ -167,24 +170,38 @@ fn bind_layer(
     })
 }
 
-fn bind_sum(branches: &[Network], rule: &Rule, composite: &Composite, state: &mut State) -> Result<Bound> {
+fn bind_branches(
+    kind: Kind,
+    branches: &[Network],
+    rule: &Rule,
+    composite: &Composite,
+    state: &mut State,
+) -> Result<Bound> {
     let mut plans = Vec::with_capacity(branches.len());
     let (mut place, mut sign) = (state.place, Sign::NonNegative);
     for branch in branches {
         let (plan, after) = Plan::bind_from(branch, composite, State { place, ..*state })?;
         plans.push(plan);
-        // The first convolution met is the first; a sum is known to be >= 0 when all its branches are.
+        // The first convolution met is the first; what is made of branches is known to be >= 0 when all of them are.
         place = after.place;
         if after.sign == Sign::Any {
             sign = Sign::Any;
         }
     }
     *state = State { place, sign };
-    match rule {
-        Rule::Duplicate => Ok(Bound::SumDuplicate(plans)),
-        Rule::Proportional => Ok(Bound::SumShare(plans)),
-        rule => Err(no_rule(composite, Kind::Sum, rule)),
+    match (kind, rule) {
+        (Kind::Sum, Rule::Duplicate) => Ok(Bound::SumDuplicate(plans)),
+        (Kind::Sum, Rule::Proportional) => Ok(Bound::SumShare(plans)),
+        (Kind::Concat, Rule::ByChannel) => Ok(Bound::Concat(plans)),
+        (kind, rule) => Err(no_rule(composite, kind, rule)),
     }
+}
+
+fn undefined(composite: &Composite) -> Error {
+    Error::Usage(format!(
+        "the rules of {composite} are not defined for the softmax of CLIP's attention pool (attnpool); leave the method \
+         out, or take the trunk without the pool with layout = \"clip\""
+    ))
 }
 
 fn no_rule(composite: &Composite, kind: Kind, rule: &Rule) -> Error {

@@ -8,7 +8,7 @@ use features::{network::Pool, tensor::Tensor};
 use crate::{
     batch::{positive_part, times},
     linear::{LinearMap, average_transpose, box_transpose, global_average_transpose},
-    rule::Winners,
+    rule::{Looks, Winners},
 };
 
 /// What is done to cotangents `[n * k, ..]`, in order, last layer of the network first.
@@ -40,8 +40,12 @@ pub(crate) enum Op {
     Fold(usize),
     /// The transpose of the sum over patches under `kernel`, `stride`, `padding`, brought to all channels.
     Patch { kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], size: [usize; 2], channels: usize },
+    /// The transpose of the Jacobian of an attention pool, for what it saw.
+    Attend(Box<Looks>),
     /// Sum of programs that get the same cotangents.
     Sum(Vec<Program>),
+    /// Sum of programs that get these many channels of the cotangents, one after the other.
+    Concat(Vec<(usize, Program)>),
 }
 
 impl Program {
@@ -105,6 +109,16 @@ impl Op {
             }
             Self::Patch { kernel, stride, padding, size, channels } => {
                 box_transpose(given.sum_dim(1), *kernel, *stride, *padding, *size).repeat_dim(1, *channels)
+            }
+            Self::Attend(looks) => looks.transpose(given),
+            Self::Concat(programs) => {
+                let mut first = 0;
+                let parts = programs.iter().map(|(channels, program)| {
+                    let own = given.clone().narrow(1, first, *channels);
+                    first += channels;
+                    program.pull_back(own)
+                });
+                parts.reduce(|total, part| total + part).expect("there is at least one branch")
             }
             Self::Sum(programs) => {
                 let (last, others) = programs.split_last().expect("a sum has at least one branch");

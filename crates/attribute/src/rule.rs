@@ -3,19 +3,21 @@
 //! [`Rule`] is the name of a rule with its constants; `Bound` is a rule fastened to one layer, with every changed
 //! weight already made. What comes in belongs to the layer's output, what goes out to its input.
 
+mod attention;
 mod bcos;
 mod pixels;
 mod rescale;
 mod split;
 mod window;
 
+pub(crate) use attention::Looks;
 pub use bcos::{BcosRule, Scaling};
 pub use pixels::{BoxRule, ShareRule};
 pub use split::{Carrier, Sign, SplitRule};
 pub use window::Winners;
 
 use features::{
-    network::{Pool, times_channels},
+    network::{AttentionPool, Pool, times_channels},
     tensor::Tensor,
 };
 
@@ -81,6 +83,10 @@ pub enum Rule {
     Proportional,
     /// Every branch of a sum gets all of it.
     Duplicate,
+    /// Every branch gets what belongs to its own channels, where branches stand side by side.
+    ByChannel,
+    /// The composite's method says nothing about such a layer: binding it is an error.
+    Undefined,
     /// DeepLIFT's rescale rule at a layer without weights: the finite difference from a baseline (Shrikumar et al.
     /// 2017). The tape holds a picture and its baseline.
     Rescale,
@@ -108,8 +114,10 @@ pub(crate) enum Bound {
     Epsilon(LinearMap, f32),
     Box(Box<BoxRule>),
     Share(Box<ShareRule>),
+    Attention(Box<AttentionPool>),
     SumDuplicate(Vec<Plan>),
     SumShare(Vec<Plan>),
+    Concat(Vec<Plan>),
 }
 
 impl Bound {
@@ -152,11 +160,16 @@ impl Bound {
             }
             Self::Box(rule) => rule.fasten(seen, program),
             Self::Share(rule) => rule.fasten(seen, program),
-            Self::SumDuplicate(plans) => program.push(branches(seen, plans, |_| None)),
+            Self::Attention(pool) => program.push(Op::Attend(Box::new(Looks::of(pool, seen.input)))),
+            Self::SumDuplicate(plans) => program.push(Op::Sum(branches(seen, plans, |_| None))),
+            Self::Concat(plans) => {
+                let channels = seen.branches.iter().map(|tape| tape.output().dims()[1]);
+                program.push(Op::Concat(channels.zip(branches(seen, plans, |_| None)).collect()));
+            }
             // METHOD: the Norm rule on the stacked branches: R_b = R * y_b / stab(sum of y).
             Self::SumShare(plans) => {
                 let ratio = stabilise(seen.output.clone(), STABILISER).recip();
-                program.push(branches(seen, plans, |output| Some(ratio.clone() * output.clone())));
+                program.push(Op::Sum(branches(seen, plans, |output| Some(ratio.clone() * output.clone()))));
             }
         }
     }
@@ -170,12 +183,12 @@ fn share(seen: &Seen<'_>, transpose: Option<Op>, program: &mut Program) {
 }
 
 /// Each branch's part, a product with values made of its output, goes back through its own tape.
-fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Option<Tensor<4>>) -> Op {
+fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Option<Tensor<4>>) -> Vec<Program> {
     let programs = seen.branches.iter().zip(plans).map(|(tape, plan)| {
         let mut program = Program::default();
         part(tape.output()).into_iter().for_each(|values| program.push(Op::Times(values)));
         program.extend(tape.fasten(plan));
         program
     });
-    Op::Sum(programs.collect())
+    programs.collect()
 }

@@ -29,7 +29,7 @@ pub struct Seen<'tape> {
     pub input: &'tape Tensor<4>,
     /// `[n, ..]`, the last covered layer's output.
     pub output: &'tape Tensor<4>,
-    /// One tape a branch when the layer is a sum.
+    /// One tape a branch when the layer has branches.
     pub branches: &'tape [Tape],
 }
 
@@ -50,10 +50,13 @@ impl Tape {
             let input = activation;
             let mut branches = Vec::new();
             activation = match layer {
-                Layer::Sum(networks) => {
+                Layer::Sum(networks) | Layer::Concat(networks) => {
                     branches = networks.iter().map(|branch| Self::record(branch, input.clone()).1).collect();
                     let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
-                    outputs.reduce(|total, branch| total + branch).expect("a sum has at least one branch")
+                    match layer {
+                        Layer::Concat(_) => Tensor::cat(outputs.collect(), 1),
+                        _ => outputs.reduce(|total, branch| total + branch).expect("a sum has at least one branch"),
+                    }
                 }
                 layer => layer.forward(input.clone()),
             };
@@ -78,9 +81,9 @@ impl Tape {
         self.records.get(layer + 1).map_or(&self.output, |next| &next.input)
     }
 
-    /// The main branch of the sum that is layer number `layer`, if it is one.
-    pub fn main_branch(&self, layer: usize) -> Option<&Self> {
-        self.records[layer].branches.first()
+    /// The branches of layer number `layer`, none of a layer without.
+    pub fn branches(&self, layer: usize) -> &[Self] {
+        &self.records[layer].branches
     }
 
     /// Fastens a plan to this pass, so that any number of cotangents can be pulled back.

@@ -1,5 +1,6 @@
 //! Oracles: small random networks whose maps are known from autodiff, from dense matrices, or from identities.
 
+mod branches;
 mod deep_lift;
 mod gradient;
 mod maps;
@@ -8,7 +9,7 @@ mod relevance;
 mod resnet50;
 
 use features::{
-    network::{BcosConv, ChannelScale, Conv, Layer, Network, Pool},
+    network::{AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network, Pool},
     random::{Stream, normal, stream, uniform},
     tensor::{Device, Tensor, cpu, from_vec, to_vec},
 };
@@ -72,6 +73,65 @@ impl Draw {
             Layer::Relu,
             Layer::AvgPool(Pool { kernel: 3, stride: 2, padding: 1 }),
         ])
+    }
+
+    /// 3 channels to 8, densely connected: norms in front of convolutions, outputs beside inputs.
+    fn dense(&mut self) -> Network {
+        Network::new(vec![
+            self.conv([3, 4], 3, 1),
+            self.scale(4),
+            Layer::Relu,
+            Layer::MaxPool(Pool { kernel: 3, stride: 2, padding: 1 }),
+            self.dense_layer(4),
+            self.dense_layer(7),
+            self.scale(10),
+            Layer::Relu,
+            self.conv([10, 5], 1, 1),
+            Layer::AvgPool(Pool { kernel: 2, stride: 2, padding: 0 }),
+            self.dense_layer(5),
+            self.scale(8),
+            Layer::Relu,
+        ])
+    }
+
+    /// `channels` to three more.
+    fn dense_layer(&mut self, channels: usize) -> Layer {
+        let made = vec![
+            self.scale(channels),
+            Layer::Relu,
+            self.conv([channels, 6], 1, 1),
+            self.scale(6),
+            Layer::Relu,
+            self.conv([6, 3], 3, 1),
+        ];
+        Layer::Concat(vec![Network::default(), Network::new(made)])
+    }
+
+    /// The same in B-cos layers, 6 channels to 8.
+    fn dense_aligned(&mut self) -> Network {
+        self.bias = 0.0;
+        let made = vec![self.scale(5), self.bcos([5, 6], 1, 1, 2.0), self.scale(6), self.bcos([6, 3], 3, 1, 2.0)];
+        Network::new(vec![
+            self.bcos([6, 5], 3, 2, 2.0),
+            self.scale(5),
+            Layer::Concat(vec![Network::default(), Network::new(made)]),
+            self.scale(8),
+        ])
+    }
+
+    /// An attention pool of 3 heads over a map of 6 channels and `positions`, to 5 numbers.
+    fn attention(&mut self, positions: usize) -> Layer {
+        let mut dense =
+            |outputs: usize| Dense { weight: self.tensor([outputs, 6], 0.8), bias: self.tensor([outputs, 1], 0.2) };
+        let (query, output) = (dense(6), dense(5));
+        Layer::AttentionPool(Box::new(AttentionPool {
+            embedding: self.tensor([positions + 1, 6], 0.5),
+            query,
+            key: self.tensor([3, 2, 6], 0.8),
+            value: self.tensor([3, 2, 6], 0.8),
+            value_bias: self.tensor([6, 1], 0.2),
+            output,
+        }))
     }
 
     /// 6 channels to 7, with every kind of layer of a B-cos backbone.

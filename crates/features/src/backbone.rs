@@ -3,18 +3,27 @@
 //! A weight file is a safetensors file or a PyTorch checkpoint. What it does not say (input size, encoding, for unusual
 //! networks the architecture) stands in `NAME.toml` beside it; without that file ImageNet's usual values are taken.
 
+mod architecture;
+mod clip;
+mod densenet;
 pub mod inspect;
 mod layout;
+mod lower;
 pub mod named;
+mod recognise;
 mod report;
 mod resnet;
 #[cfg(test)]
 mod tests;
 
-pub use layout::{Found, Layout};
+pub use architecture::Architecture;
+pub use clip::{AttentionFamily, AttentionPooled};
+pub use densenet::{DenseFamily, DenseNet};
+pub use layout::{Form, Found, Layout};
+pub use lower::{Norm, Parameters, Style};
 pub use named::{Checkpoint, NamedTensor, NamedTensors, Tensors};
 pub use report::{LoadReport, Unused};
-pub use resnet::{Block, Family, Norm, Parameters, ResNet, Stage, Stem};
+pub use resnet::{Block, Family, ResNet, Stage, Stem};
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +43,8 @@ use crate::{
 pub struct Backbone {
     /// Name in every table and figure.
     pub name: String,
-    /// Image `[n, 3|6, rows, columns]` to features `[n, channels, rows / stride, columns / stride]`.
+    /// Image `[n, 3|6, rows, columns]` to features `[n, channels, rows / stride, columns / stride]`, or to an embedding
+    /// `[n, channels, 1, 1]`.
     pub network: Network,
     /// How pixels become the network's input.
     pub encoding: Encoding,
@@ -45,7 +55,7 @@ pub struct Backbone {
     /// Feature channels.
     pub channels: usize,
     /// The shape of the network.
-    pub architecture: ResNet,
+    pub architecture: Architecture,
     /// Content fingerprint of weights and description.
     pub input: Input,
 }
@@ -64,7 +74,7 @@ pub struct Description {
     #[serde(default)]
     pub fit: Fit,
     /// The shape of the network.
-    pub architecture: ResNet,
+    pub architecture: Architecture,
     /// Where the weights come from: command, seed, steps, accuracy.
     #[serde(default)]
     pub provenance: toml::Table,
@@ -78,7 +88,7 @@ struct Sidecar {
     input_size: Option<usize>,
     encoding: Option<Encoding>,
     fit: Option<Fit>,
-    architecture: Option<ResNet>,
+    architecture: Option<Architecture>,
     provenance: toml::Table,
 }
 
@@ -121,22 +131,24 @@ impl Plan {
     /// # Errors
     /// A file that is no checkpoint, or one whose network is neither described nor recognised.
     pub fn of(weights: &Path, choice: Choice) -> Result<Self> {
-        let file = WeightFile::open(weights)?;
+        let mut file = WeightFile::open(weights)?;
+        layout::modernise(&mut file);
         let sidecar = sidecar(weights)?;
         let found = layout::locate(&file, choice.layout)?;
-        let architecture = sidecar.architecture.map_or_else(|| layout::recognise(&file, &found), Ok)?;
+        let architecture = sidecar.architecture.map_or_else(|| recognise::recognise(&file, &found), Ok)?;
         let described = description_path(weights);
         let stem = described.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let (encoding, usual) = match (architecture.family, found.layout) {
-            (Family::Resnet, Layout::Clip) => (CLIP, Fit::ShortSideBicubic(CROP)),
-            (Family::Resnet, _) => (IMAGENET, Fit::ShortSide(SHORT_SIDE)),
-            (Family::BcosResnet, _) => (Encoding::SixChannel, Fit::ShortSide(SHORT_SIDE)),
+        let side = architecture.picture_side().unwrap_or(CROP);
+        let (encoding, usual) = match (architecture.style(), found.layout) {
+            (Style::Conventional, Layout::Clip | Layout::ClipAttentionPool) => (CLIP, Fit::ShortSideBicubic(side)),
+            (Style::Conventional, _) => (IMAGENET, Fit::ShortSide(SHORT_SIDE)),
+            (Style::Bcos, _) => (Encoding::SixChannel, Fit::ShortSide(SHORT_SIDE)),
         };
         // A description that gives a size of its own means pictures of that size, unless it says more.
         let fit = if sidecar.input_size.is_some() { Fit::Exact } else { usual };
         let description = Description {
             name: sidecar.name.unwrap_or(stem),
-            input_size: sidecar.input_size.unwrap_or(CROP),
+            input_size: sidecar.input_size.unwrap_or(side),
             encoding: sidecar.encoding.unwrap_or(encoding),
             fit: sidecar.fit.unwrap_or(fit),
             architecture,
@@ -153,7 +165,7 @@ impl Plan {
         let network = self.description.architecture.lower(&mut checkpoint);
         let mut report = checkpoint.finish()?;
         let names = self.file.tensors.keys().filter_map(|name| name.strip_prefix(self.found.prefix.as_str()));
-        report.leftover(self.found.family, names);
+        report.leftover(self.found.style, names);
         Ok((network, report))
     }
 }
@@ -187,7 +199,10 @@ fn sidecar(weights: &Path) -> Result<Sidecar> {
 
 impl Description {
     fn check(&self, weights: &Path) -> Result<()> {
-        let wrong = match (self.fit, &self.encoding, self.architecture.input_channels()) {
+        self.architecture
+            .check_picture([self.input_size; 2])
+            .map_err(|error| Error::BadData(format!("{}: {error}", description_path(weights).display())))?;
+        let wrong = match (self.fit, &self.encoding, self.architecture.style().input_channels()) {
             (Fit::ShortSide(side) | Fit::ShortSideBicubic(side), ..) if side < self.input_size => {
                 "the short side in fit is smaller than input_size"
             }

@@ -1,8 +1,10 @@
 //! The one network of the workspace: layers in order, rank 4 from image to logits.
 //!
 //! Backbones and probe heads are lowered to this shape, so extraction, attribution and the tests run the same
-//! forward pass. A sum of branches is a layer, so residual connections are plain data and no graph is needed.
+//! forward pass. A sum of branches is a layer, and so are branches side by side: residual and dense connections are
+//! plain data and no graph is needed.
 
+mod attention;
 mod bcos;
 mod broadcast;
 mod conv;
@@ -10,6 +12,7 @@ mod convolution;
 mod pool;
 mod scale;
 
+pub use attention::{Attention, AttentionPool, Dense};
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
 pub use conv::Conv;
@@ -45,6 +48,10 @@ pub enum Layer {
     GlobalAvgPool,
     /// Sum of branches that read the same input: main branch first, shortcut second.
     Sum(Vec<Network>),
+    /// Outputs of branches that read the same input, side by side along channels: first branch first.
+    Concat(Vec<Network>),
+    /// CLIP's attention pool, giving `[n, outputs, 1, 1]`.
+    AttentionPool(Box<AttentionPool>),
     /// A constant added to every value: the logit offset of B-cos heads.
     Offset(f32),
 }
@@ -61,6 +68,8 @@ impl Layer {
             Self::AvgPool(pool) => pool.average(input),
             Self::GlobalAvgPool => global_average(input),
             Self::Sum(branches) => sum(branches, input, Network::forward),
+            Self::Concat(branches) => concat(branches, input, Network::forward),
+            Self::AttentionPool(pool) => pool.forward(input),
             Self::Offset(offset) => input.add_scalar(*offset),
         }
     }
@@ -84,7 +93,11 @@ impl Network {
     /// Whether any layer, at any depth, satisfies `test`.
     pub fn any(&self, test: &dyn Fn(&Layer) -> bool) -> bool {
         self.layers.iter().any(|layer| {
-            test(layer) || matches!(layer, Layer::Sum(branches) if branches.iter().any(|branch| branch.any(test)))
+            let within = match layer {
+                Layer::Sum(branches) | Layer::Concat(branches) => branches.iter().any(|branch| branch.any(test)),
+                _ => false,
+            };
+            within || test(layer)
         })
     }
 }
@@ -117,4 +130,13 @@ pub(crate) fn sum(
     let (first, rest) = branches.split_first().expect("a sum has at least one branch");
     let total = run(first, input.clone());
     rest.iter().fold(total, |total, branch| total + run(branch, input.clone()))
+}
+
+/// Runs every branch on the same input by `run` and lays the outputs side by side along channels.
+pub(crate) fn concat(
+    branches: &[Network],
+    input: Tensor<4>,
+    mut run: impl FnMut(&Network, Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    Tensor::cat(branches.iter().map(|branch| run(branch, input.clone())).collect(), 1)
 }

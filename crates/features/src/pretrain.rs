@@ -223,7 +223,7 @@ fn write(
         input_size: shapes::TILE,
         encoding,
         fit: Fit::Exact,
-        architecture,
+        architecture: architecture.into(),
         provenance,
     };
     let text = toml::to_string_pretty(&description).map_err(|e| Error::Bug(e.to_string()))?;

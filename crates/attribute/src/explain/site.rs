@@ -12,10 +12,30 @@ use crate::{
     tape::Tape,
 };
 
-/// The way from a network's output to the output of its last convolution: at each level of sums within sums, the layer
-/// where the way goes on and the gradient's plan for the layers behind it. The last level's layer is the convolution.
+/// The way from a network's output to the output of its last convolution, level by level of branches within branches.
 #[derive(Debug)]
-pub(super) struct Site(Vec<(usize, Plan)>);
+pub(super) struct Site(Vec<Level>);
+
+/// One level of the way.
+#[derive(Debug)]
+struct Level {
+    /// The layer where the way goes on; the last level's is the convolution.
+    layer: usize,
+    /// The gradient's plan for the layers behind it.
+    behind: Plan,
+    into: Into,
+}
+
+/// Where the way goes on in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Into {
+    /// Nowhere: it is the convolution.
+    Convolution,
+    /// Into the main branch of a sum, whose output has the sum's gradient.
+    Main,
+    /// Into this branch of several side by side, whose output has the gradient of its own channels.
+    Beside(usize),
+}
 
 impl Site {
     /// None for a network without a convolution.
@@ -29,30 +49,55 @@ impl Site {
     }
 
     /// Pushes the levels of the last convolution, innermost first, and says whether there is one.
-    fn descend(network: &Network, levels: &mut Vec<(usize, Plan)>) -> Result<bool> {
-        for (i, layer) in network.layers.iter().enumerate().rev() {
-            let found = match layer {
-                Layer::Conv(_) | Layer::BcosConv(_) => true,
-                Layer::Sum(branches) => branches.first().map_or(Ok(false), |main| Self::descend(main, levels))?,
-                _ => false,
+    fn descend(network: &Network, levels: &mut Vec<Level>) -> Result<bool> {
+        for (layer, of) in network.layers.iter().enumerate().rev() {
+            let found = match of {
+                Layer::Conv(_) | Layer::BcosConv(_) => Some(Into::Convolution),
+                Layer::Sum(branches) => match branches.first() {
+                    Some(main) if Self::descend(main, levels)? => Some(Into::Main),
+                    _ => None,
+                },
+                Layer::Concat(branches) => Self::beside(branches, levels)?.map(Into::Beside),
+                _ => None,
             };
-            if found {
-                let behind = Network::new(network.layers[i + 1..].to_vec());
-                levels.push((i, Plan::bind(&behind, &Composite::Gradient, Entry::Features)?));
+            if let Some(into) = found {
+                let behind = Network::new(network.layers[layer + 1..].to_vec());
+                let behind = Plan::bind(&behind, &Composite::Gradient, Entry::Features)?;
+                levels.push(Level { layer, behind, into });
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// The last branch with a convolution.
+    fn beside(branches: &[Network], levels: &mut Vec<Level>) -> Result<Option<usize>> {
+        for (i, branch) in branches.iter().enumerate().rev() {
+            if Self::descend(branch, levels)? {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
+    }
+
     /// The convolution's output `[n, ..]` and the gradients there of cotangents `[n * k, ..]` of the network's output.
     pub(super) fn look(&self, tape: &Tape, cotangents: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let (mut tape, mut gradients) = (tape, cotangents);
         let mut output = tape.output().clone();
-        for (layer, plan) in &self.0 {
-            gradients = tape.after(*layer).pull_back(plan, gradients);
+        for Level { layer, behind, into } in &self.0 {
+            gradients = tape.after(*layer).pull_back(behind, gradients);
             output = tape.output_of(*layer).clone();
-            tape = tape.main_branch(*layer).unwrap_or(tape);
+            let branches = tape.branches(*layer);
+            match *into {
+                Into::Convolution => {}
+                Into::Main => tape = &branches[0],
+                Into::Beside(branch) => {
+                    let channels = |tape: &Tape| tape.output().dims()[1];
+                    let first = branches[..branch].iter().map(channels).sum();
+                    tape = &branches[branch];
+                    gradients = gradients.narrow(1, first, channels(tape));
+                }
+            }
         }
         (output, gradients)
     }

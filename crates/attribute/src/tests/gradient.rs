@@ -25,7 +25,7 @@ fn by_autodiff(build: impl Fn(&Device) -> Network, input: &Tensor<4>, cotangents
     from_vec(to_vec(gradient), shape, &cpu())
 }
 
-fn agree(build: impl Fn(&Device) -> Network, channels: usize) {
+pub(super) fn agree(build: impl Fn(&Device) -> Network, channels: usize) {
     let network = build(&cpu());
     let mut draw = Draw::new("input", 1.0);
     for images in [1, 3] {

@@ -14,7 +14,7 @@ use crate::{
     tape::Tape,
 };
 
-const GAMMA: f64 = 0.25;
+pub(super) const GAMMA: f64 = 0.25;
 const EPSILON: f64 = 1e-6;
 
 fn stabilise(value: f64) -> f64 {
@@ -22,7 +22,7 @@ fn stabilise(value: f64) -> f64 {
 }
 
 /// The convolution as a matrix `[outputs][inputs]`: column by column, from its action on unit vectors.
-fn dense(conv: &Conv, shape: [usize; 3]) -> Vec<Vec<f64>> {
+pub(super) fn dense(conv: &Conv, shape: [usize; 3]) -> Vec<Vec<f64>> {
     let inputs: usize = shape.iter().product();
     let columns: Vec<Vec<f32>> = (0..inputs)
         .map(|i| {
@@ -36,7 +36,7 @@ fn dense(conv: &Conv, shape: [usize; 3]) -> Vec<Vec<f64>> {
 }
 
 /// Relevance by the dense matrix: `part(contribution, weight, input)` is what a term counts, `z` picks the case.
-fn by_matrix(
+pub(super) fn by_matrix(
     matrix: &[Vec<f64>],
     bias: &[f64],
     input: &[f64],
@@ -70,19 +70,19 @@ fn pulled(conv: &Conv, input: &Tensor<4>, relevance: &Tensor<4>, bound: Bound) -
     Tape::record(&network, input.clone()).1.pull_back(&plan, relevance.clone())
 }
 
-fn wide(tensor: &Tensor<4>) -> Vec<f64> {
+pub(super) fn wide(tensor: &Tensor<4>) -> Vec<f64> {
     to_vec(tensor.clone()).into_iter().map(f64::from).collect()
 }
 
 /// One bias an output position.
-fn biases(conv: &Conv, relevance: &Tensor<4>) -> Vec<f64> {
+pub(super) fn biases(conv: &Conv, relevance: &Tensor<4>) -> Vec<f64> {
     let [_, _, rows, columns] = relevance.dims();
     let bias = to_vec(conv.bias.clone().unwrap());
     bias.iter().flat_map(|b| vec![f64::from(*b); rows * columns]).collect()
 }
 
 /// f32 against f64 with denominators that may be small: relative 1e-3 of the largest value.
-fn compare(got: Tensor<4>, expected: Vec<f64>) {
+pub(super) fn compare(got: Tensor<4>, expected: Vec<f64>) {
     let expected = expected.into_iter().map(|value| value as f32).collect();
     let shape = got.dims();
     check(got, from_vec(expected, shape, &cpu()), 1e-3);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Choice, LoadReport, Plan, Unused, layout, resnet::Family};
+use super::{Choice, LoadReport, Plan, Unused, layout, lower::Style};
 use crate::error::Result;
 use crate::preprocess::Geometry;
 use crate::tensor::cpu;
@@ -75,7 +75,7 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         path: weights.display().to_string(),
         container: file.container.name(),
         tensors: file.tensors.len(),
-        network: layout::name(&description.architecture),
+        network: description.architecture.name(),
         weights: report.asked.iter().map(count).sum(),
         channels: description.architecture.channels(),
         layout: found.layout.name(),
@@ -89,10 +89,12 @@ pub fn inspect(weights: &Path, choice: Choice) -> Result<(Inspection, LoadReport
         preprocessing: format!("{geometry}; {}", description.encoding),
         preprocessing_from: match sidecar.exists() {
             true => sidecar.display().to_string(),
-            false => match found.family {
-                Family::Resnet if found.layout == layout::Layout::Clip => "CLIP's own values".to_string(),
-                Family::Resnet => "ImageNet's usual values; the file does not say".to_string(),
-                Family::BcosResnet => "the usual values of B-cos networks; the file does not say".to_string(),
+            false => match (found.style, found.layout) {
+                (Style::Conventional, layout::Layout::Clip | layout::Layout::ClipAttentionPool) => {
+                    "CLIP's own values".to_string()
+                }
+                (Style::Conventional, _) => "ImageNet's usual values; the file does not say".to_string(),
+                (Style::Bcos, _) => "the usual values of B-cos networks; the file does not say".to_string(),
             },
         },
     };

@@ -1,8 +1,8 @@
-//! Where in a checkpoint the backbone is, and which architecture it has: told from names and shapes.
+//! Where in a checkpoint the backbone is, told from the names of its tensors.
 
 use serde::{Deserialize, Serialize};
 
-use super::resnet::{Block, Family, ResNet, Stage, Stem};
+use super::lower::Style;
 use crate::error::{Error, Result};
 use crate::weights::WeightFile;
 
@@ -23,18 +23,21 @@ pub enum Layout {
     Mmpretrain,
     /// OpenAI's CLIP: the image network, without its attention pool.
     Clip,
+    /// OpenAI's CLIP: the same with its attention pool, whose output is the embedding of the picture.
+    ClipAttentionPool,
     /// torchvision, timm, the `bcos` package, DINO's published backbones.
     Plain,
 }
 
 /// Layouts in the order in which they are looked for, each with the beginnings its names may have.
-const LAYOUTS: [(Layout, &[&str]); 7] = [
+const LAYOUTS: [(Layout, &[&str]); 8] = [
     (Layout::MocoV3, &["module.base_encoder.", "base_encoder."]),
     (Layout::MocoV2, &["module.encoder_q.", "encoder_q."]),
     (Layout::DinoTeacher, &["teacher.module.backbone.", "teacher.backbone."]),
     (Layout::DinoStudent, &["student.module.backbone.", "student.backbone."]),
     (Layout::Mmpretrain, &["backbone.", "module.backbone."]),
     (Layout::Clip, &["visual.", "module.visual."]),
+    (Layout::ClipAttentionPool, &["visual.", "module.visual."]),
     (Layout::Plain, &["", "module."]),
 ];
 
@@ -51,7 +54,27 @@ impl Layout {
             Self::DinoStudent => "dino_student",
             Self::Mmpretrain => "mmpretrain",
             Self::Clip => "clip",
+            Self::ClipAttentionPool => "clip_attention_pool",
             Self::Plain => "plain",
+        }
+    }
+}
+
+/// What kind of names the tensors of a backbone have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `conv1`, `layer1.0.conv1`, …
+    Residual,
+    /// `features.conv0`, `features.denseblock1.denselayer1.conv1`, …
+    Dense,
+}
+
+impl Form {
+    /// Name of the first convolution.
+    pub fn first(self) -> &'static str {
+        match self {
+            Self::Residual => "conv1",
+            Self::Dense => "features.conv0",
         }
     }
 }
@@ -63,8 +86,10 @@ pub struct Found {
     pub layout: Layout,
     /// What the names of its tensors begin with.
     pub prefix: String,
+    /// How its connections are named.
+    pub form: Form,
     /// Conventional or B-cos.
-    pub family: Family,
+    pub style: Style,
 }
 
 /// All backbones in the file, the one to take by default first.
@@ -73,12 +98,18 @@ pub fn backbones(file: &WeightFile) -> Vec<Found> {
     for (layout, beginnings) in LAYOUTS {
         for prefix in beginnings.iter().flat_map(|start| WRAPPERS.map(|wrapper| format!("{wrapper}{start}"))) {
             let has = |name: &str| file.tensors.contains_key(&format!("{prefix}{name}"));
-            let family = match (has("conv1.weight"), has("conv1.linear.weight")) {
-                (true, false) => Family::Resnet,
-                (false, true) => Family::BcosResnet,
-                _ => continue,
-            };
-            found.push(Found { layout, prefix, family });
+            if layout == Layout::ClipAttentionPool && !has("attnpool.positional_embedding") {
+                continue;
+            }
+            for form in [Form::Residual, Form::Dense] {
+                let first = form.first();
+                let style = match (has(&format!("{first}.weight")), has(&format!("{first}.linear.weight"))) {
+                    (true, false) => Style::Conventional,
+                    (false, true) => Style::Bcos,
+                    _ => continue,
+                };
+                found.push(Found { layout, prefix: prefix.clone(), form, style });
+            }
         }
     }
     found
@@ -100,8 +131,8 @@ pub fn locate(file: &WeightFile, wanted: Option<Layout>) -> Result<Found> {
     } else {
         let names: Vec<_> = file.tensors.keys().take(4).map(String::as_str).collect();
         format!(
-            "{path}: no ResNet found in its {} tensors ({}, …); their names must end in conv1.weight, \
-             layer1.0.conv1.weight and so on, as in torchvision",
+            "{path}: no ResNet or DenseNet found in its {} tensors ({}, …); their names must end in conv1.weight, \
+             layer1.0.conv1.weight and so on, or in features.conv0.weight and so on, as in torchvision",
             file.tensors.len(),
             names.join(", ")
         )
@@ -109,78 +140,38 @@ pub fn locate(file: &WeightFile, wanted: Option<Layout>) -> Result<Found> {
     Err(Error::BadData(message))
 }
 
-/// The residual network whose tensors have these names and shapes.
-///
-/// # Errors
-/// [`Error::BadData`] where names or shapes are not those of a torchvision-style network for ImageNet. Strides are in
-/// no checkpoint; torchvision's are assumed.
-pub fn recognise(file: &WeightFile, found: &Found) -> Result<ResNet> {
-    let bad = |problem: String| {
-        Error::BadData(format!(
-            "{}: {problem}; describe the network in {} (see data/backbones for the form)",
-            file.path.display(),
-            super::description_path(&file.path).display()
-        ))
-    };
-    let suffix = match found.family {
-        Family::Resnet => "weight",
-        Family::BcosResnet => "linear.weight",
-    };
-    let shape = |name: &str| match file.tensors.get(&format!("{}{name}.{suffix}", found.prefix))?.shape[..] {
-        [out, inner, rows, _] => Some([out, inner, rows]),
-        _ => None,
-    };
-    let (stem, is_clip) = match (shape("conv1"), shape("conv3")) {
-        (Some([channels, _, 7]), None) => (Stem { channels, kernel: 7, stride: 2, pool: true }, false),
-        (Some([_, 3, 3]), Some([channels, _, 3])) => (Stem { channels, kernel: 3, stride: 2, pool: true }, true),
-        _ => return Err(bad("it begins neither with a 7 x 7 convolution nor with CLIP's three".into())),
-    };
-    let mut stages = Vec::new();
-    let mut block = None;
-    while let Some([inner, ..]) = shape(&format!("layer{}.0.conv1", stages.len() + 1)) {
-        let layer = format!("layer{}", stages.len() + 1);
-        let blocks = (0..).take_while(|j| shape(&format!("{layer}.{j}.conv1")).is_some()).count();
-        let (kind, width) = match shape(&format!("{layer}.0.conv3")) {
-            None => (Block::Basic, inner),
-            Some([output, ..]) if output == 4 * inner && is_clip => (Block::ClipBottleneck, inner),
-            Some([output, ..]) if output == 4 * inner => (Block::Bottleneck, inner),
-            Some([output, ..]) if output == 2 * inner => (Block::WideBottleneck, inner / 2),
-            Some([output, ..]) => {
-                return Err(bad(format!("{layer} has {inner} channels inside and {output} outside")));
-            }
-        };
-        if block.is_some_and(|block| block != kind) {
-            return Err(bad(format!("{layer} has another kind of block than layer1")));
-        }
-        block = Some(kind);
-        stages.push(Stage { width, blocks, stride: if stages.is_empty() { 1 } else { 2 } });
-    }
-    let block = block.ok_or_else(|| bad("it has no layer1.0.conv1".into()))?;
-    if is_clip && block != Block::ClipBottleneck {
-        return Err(bad("it begins like CLIP's network, but has other blocks".into()));
-    }
-    Ok(ResNet { family: found.family, block, stem, stages })
+/// Gives tensors the names of today: torchvision's first DenseNets have `denselayer1.norm.1` for `denselayer1.norm1`.
+// METHOD: the renaming in torchvision's models/densenet.py `_load_state_dict`.
+pub fn modernise(file: &mut WeightFile) {
+    let tensors = std::mem::take(&mut file.tensors);
+    file.tensors = tensors.into_iter().map(|(name, stored)| (modern(&name).unwrap_or(name), stored)).collect();
 }
 
-/// The usual name of an architecture, or its block counts.
-pub fn name(architecture: &ResNet) -> String {
-    let known = [18, 34, 50, 101, 152].into_iter().find_map(|depth| {
-        let usual = ResNet::imagenet(architecture.family, depth)?;
-        let wide = ResNet { block: Block::WideBottleneck, ..usual.clone() };
-        let clip = Stem { kernel: 3, ..usual.stem };
-        let clip = ResNet { block: Block::ClipBottleneck, stem: clip, ..usual.clone() };
-        if usual == *architecture {
-            Some(format!("ResNet-{depth}"))
-        } else if clip == *architecture {
-            Some(format!("CLIP ResNet-{depth}"))
-        } else {
-            (wide == *architecture && usual.block == Block::Bottleneck).then(|| format!("wide ResNet-{depth}-2"))
+fn modern(name: &str) -> Option<String> {
+    let (layer, field) = name.rsplit_once('.')?;
+    let (start, number) = layer.rsplit_once('.')?;
+    let numbered = matches!(number, "1" | "2") && (start.ends_with(".norm") || start.ends_with(".conv"));
+    (numbered && start.contains("denselayer")).then(|| format!("{start}{number}.{field}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_of_the_first_dense_networks_change() {
+        for (old, new) in [
+            ("features.denseblock1.denselayer2.norm.1.weight", "features.denseblock1.denselayer2.norm1.weight"),
+            (
+                "module.features.denseblock4.denselayer16.conv.2.weight",
+                "module.features.denseblock4.denselayer16.conv2.weight",
+            ),
+        ] {
+            assert_eq!(modern(old).as_deref(), Some(new));
+            assert_eq!(modern(new), None);
         }
-    });
-    let family = match architecture.family {
-        Family::Resnet => "",
-        Family::BcosResnet => "B-cos ",
-    };
-    let blocks = || architecture.stages.iter().map(|stage| stage.blocks.to_string()).collect::<Vec<_>>().join(", ");
-    family.to_string() + &known.unwrap_or_else(|| format!("residual network of {} blocks", blocks()))
+        for name in ["layer1.0.conv.1.weight", "features.denselayer1.norm.3.weight", "fc.weight", "1"] {
+            assert_eq!(modern(name), None);
+        }
+    }
 }

@@ -8,8 +8,8 @@ use std::{
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
+    lower::{Norm, Parameters},
     report::LoadReport,
-    resnet::{Norm, Parameters},
 };
 use crate::{
     error::{Error, Result},

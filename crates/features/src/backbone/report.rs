@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::resnet::Family;
+use super::lower::Style;
 use crate::error::{Error, Result};
 
 /// What to do about tensors of the network's own part of a checkpoint that the architecture does not use.
@@ -36,12 +36,15 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// Sorts the names that were there into asked for, not needed and unused.
-    pub fn leftover<'a>(&mut self, family: Family, names: impl Iterator<Item = &'a str>) {
+    pub fn leftover<'a>(&mut self, style: Style, names: impl Iterator<Item = &'a str>) {
         for name in names.filter(|name| !self.asked.contains(*name)) {
-            let uncentred = family == Family::BcosResnet && name.ends_with(".running_mean");
+            let uncentred = style == Style::Bcos && name.ends_with(".running_mean");
+            let heads = ["fc.", "head.", "classifier.", "attnpool."];
+            // A head of which something was asked for is part of the network.
+            let part = |head: &str| self.asked.iter().any(|asked| asked.starts_with(head));
             let known = uncentred
                 || name.ends_with(".num_batches_tracked")
-                || ["fc.", "head.", "attnpool."].iter().any(|head| name.starts_with(head));
+                || heads.iter().any(|head| name.starts_with(head) && !part(head));
             let list = if known { &mut self.ignored } else { &mut self.unused };
             list.push(name.to_string());
         }

@@ -5,10 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    network::{BcosConv, ChannelScale, Conv, Layer, Network, Pool},
-    tensor::Tensor,
-};
+use super::lower::{Builder, Parameters, Style};
+use crate::network::{Layer, Network, Pool};
 
 /// The kind of layers a residual network is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +31,6 @@ pub enum Block {
     /// The same as a bottleneck, but strides are average pools (Radford et al. 2021, OpenAI's ModifiedResNet); the stem
     /// has three 3x3 convolutions.
     ClipBottleneck,
-}
-
-/// Whether a norm subtracts its mean and has a shift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Norm {
-    /// Mean, variance, factor and shift.
-    Centred,
-    /// Variance and factor only.
-    Uncentred,
 }
 
 /// The first convolution and what follows it.
@@ -84,12 +73,14 @@ pub struct ResNet {
     pub stages: Vec<Stage>,
 }
 
-/// Where the tensors of a network come from: a checkpoint, an initialisation, an optimiser's leaves.
-pub trait Parameters {
-    /// The convolution weight called `name`, of this shape.
-    fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4>;
-    /// The norm called `name` over this many channels.
-    fn norm(&mut self, name: &str, channels: usize, norm: Norm) -> ChannelScale;
+impl Family {
+    /// What the layers are.
+    pub fn style(self) -> Style {
+        match self {
+            Self::Resnet => Style::Conventional,
+            Self::BcosResnet => Style::Bcos,
+        }
+    }
 }
 
 impl ResNet {
@@ -124,10 +115,13 @@ impl ResNet {
 
     /// Input channels: 3, or 6 for B-cos.
     pub fn input_channels(&self) -> usize {
-        match self.family {
-            Family::Resnet => 3,
-            Family::BcosResnet => 6,
-        }
+        self.family.style().input_channels()
+    }
+
+    /// Pixels on a side for one feature.
+    pub fn stride(&self) -> usize {
+        let pool = if self.stem.pool { 2 } else { 1 };
+        self.stem.stride * pool * self.stages.iter().map(|stage| stage.stride).product::<usize>()
     }
 
     /// Feature channels.
@@ -144,7 +138,7 @@ impl ResNet {
 
     /// Builds the network, asking for each tensor by torchvision's name in forward order.
     pub fn lower(&self, parameters: &mut dyn Parameters) -> Network {
-        let mut builder = Builder { family: self.family, parameters };
+        let mut builder = Builder { style: self.family.style(), parameters };
         let mut layers = Vec::new();
         let Stem { channels, kernel, stride, pool } = self.stem;
         let (input, half) = (self.input_channels(), channels / 2);
@@ -161,11 +155,7 @@ impl ResNet {
         if pool && self.block == Block::ClipBottleneck {
             layers.push(Layer::AvgPool(Pool { kernel: 2, stride: 2, padding: 0 }));
         } else if pool {
-            let window = Pool { kernel: 3, stride: 2, padding: 1 };
-            layers.push(match self.family {
-                Family::Resnet => Layer::MaxPool(window),
-                Family::BcosResnet => Layer::AvgPool(window),
-            });
+            layers.push(builder.stem_pool());
         }
         let mut channels = channels;
         for (i, stage) in self.stages.iter().enumerate() {
@@ -219,39 +209,5 @@ impl ResNet {
             Vec::new()
         };
         Layer::Sum(vec![Network::new(main), Network::new(shortcut)])
-    }
-}
-
-struct Builder<'a> {
-    family: Family,
-    parameters: &'a mut dyn Parameters,
-}
-
-impl Builder<'_> {
-    fn conv_norm(&mut self, conv: &str, norm: &str, shape: [usize; 4], stride: usize) -> Vec<Layer> {
-        let (stride, padding) = ([stride; 2], [shape[2] / 2; 2]);
-        match self.family {
-            Family::Resnet => {
-                let weight = self.parameters.weight(&format!("{conv}.weight"), shape);
-                vec![
-                    Layer::Conv(Conv { weight, bias: None, stride, padding }),
-                    Layer::Scale(self.parameters.norm(norm, shape[0], Norm::Centred)),
-                ]
-            }
-            Family::BcosResnet => {
-                let weight = self.parameters.weight(&format!("{conv}.linear.weight"), shape);
-                vec![
-                    Layer::BcosConv(BcosConv { weight, b: 2.0, stride, padding }),
-                    Layer::Scale(self.parameters.norm(norm, shape[0], Norm::Uncentred)),
-                ]
-            }
-        }
-    }
-
-    fn activation(&self) -> Option<Layer> {
-        match self.family {
-            Family::Resnet => Some(Layer::Relu),
-            Family::BcosResnet => None,
-        }
     }
 }

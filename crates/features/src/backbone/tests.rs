@@ -2,6 +2,8 @@
 //!
 //! The checkpoints and the script that made them are in `tests/parity/checkpoints`.
 
+mod architectures;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +30,7 @@ fn layout_and_architecture_are_told_from_names_and_shapes() {
         ("mmpretrain_bcos.pth", Layout::Mmpretrain, Family::BcosResnet, Bottleneck, 16, 0),
     ] {
         let plan = Plan::of(&fixture(name), Choice::default()).expect(name);
-        let architecture = &plan.description.architecture;
+        let Architecture::ResNet(architecture) = &plan.description.architecture else { panic!("{name}") };
         assert_eq!((plan.found.layout, architecture.family, architecture.block), (layout, family, block), "{name}");
         assert_eq!(architecture.stages.iter().map(|stage| stage.blocks).collect::<Vec<_>>(), [2, 1], "{name}");
         let (_, report) = plan.fill(&cpu()).expect(name);
@@ -134,10 +136,10 @@ fn an_inspection_names_network_layout_and_preprocessing() {
     }
     for depth in [18, 34, 50, 101, 152] {
         let usual = ResNet::imagenet(Family::BcosResnet, depth).expect("a known depth");
-        assert_eq!(layout::name(&usual), format!("B-cos ResNet-{depth}"));
+        assert_eq!(Architecture::from(usual).name(), format!("B-cos ResNet-{depth}"));
     }
     let wide = ResNet { block: Block::WideBottleneck, ..ResNet::imagenet(Family::Resnet, 50).expect("a known depth") };
-    assert_eq!(layout::name(&wide), "wide ResNet-50-2");
+    assert_eq!(Architecture::from(wide).name(), "wide ResNet-50-2");
 }
 
 #[test]

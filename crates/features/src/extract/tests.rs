@@ -68,7 +68,7 @@ fn write_backbone(directory: &Path, architecture: ResNet) {
         input_size: shapes::TILE,
         encoding,
         fit: Fit::Exact,
-        architecture,
+        architecture: architecture.into(),
         provenance: Default::default(),
     };
     let text = toml::to_string(&description).expect("a serializable description");

@@ -1,7 +1,7 @@
 //! The forward pass of training: as [`Network::forward`], with batch statistics in every norm.
 
 use crate::{
-    network::{ChannelScale, Layer, NORM_EPSILON, Network, plus_channels, sum, times_channels},
+    network::{ChannelScale, Layer, NORM_EPSILON, Network, concat, plus_channels, sum, times_channels},
     tensor::Tensor,
 };
 
@@ -20,6 +20,7 @@ pub fn train_forward(network: &Network, input: Tensor<4>, statistics: &mut Vec<B
     network.layers.iter().fold(input, |input, layer| match layer {
         Layer::Scale(scale) => normalise(scale, input, statistics),
         Layer::Sum(branches) => sum(branches, input, |branch, input| train_forward(branch, input, statistics)),
+        Layer::Concat(branches) => concat(branches, input, |branch, input| train_forward(branch, input, statistics)),
         other => other.forward(input),
     })
 }

@@ -1,0 +1,164 @@
+//! Networks at full size from photographs to features and logits, against the packages that they come from.
+//!
+//! The checkpoint is written as a file, so names, layout, architecture, preprocessing, network and features are all
+//! found by the programs' own stages; only the classifier stands here.
+
+use std::{collections::BTreeMap, path::Path};
+
+use features::{
+    artifact::Reader,
+    backbone::{NamedTensors, named},
+    extract::extract,
+    import::{Bad, import},
+    network::{BcosConv, Conv, Layer, Network},
+    stage::{Stage, StageArgs},
+    table::{FEATURES, FeatureRows},
+    tensor::{cpu, from_vec, to_vec},
+};
+
+use crate::expected;
+
+const FILES: [&str; 3] = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg"];
+
+#[derive(serde::Deserialize)]
+struct Expected {
+    tolerance: f32,
+    step: usize,
+    cases: BTreeMap<String, Case>,
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    tensors: serde_json::Value,
+    variance_factors: BTreeMap<String, f32>,
+    features: Stored,
+    logits: Vec<Vec<f32>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Stored {
+    shape: [usize; 3],
+    norms: Vec<f32>,
+    samples: Vec<Vec<f32>>,
+}
+
+/// Names and shapes from a tree of the parts of names.
+fn flat(tree: &serde_json::Value, name: &str, found: &mut Vec<(String, Vec<usize>)>) {
+    match tree {
+        serde_json::Value::Object(parts) => {
+            for (part, below) in parts {
+                let name = if name.is_empty() { part.clone() } else { format!("{name}.{part}") };
+                flat(below, &name, found);
+            }
+        }
+        shape => found.push((name.to_string(), serde_json::from_value(shape.clone()).expect("a shape"))),
+    }
+}
+
+impl Case {
+    fn checkpoint(&self) -> NamedTensors {
+        let mut listed = Vec::new();
+        flat(&self.tensors, "", &mut listed);
+        expected::checkpoint(&listed, &self.variance_factors)
+    }
+}
+
+/// Runs `features import` and `features` on the photographs; `more` goes into the section.
+fn features(tensors: &NamedTensors, more: &str) -> FeatureRows {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let place = directory.path();
+    let weights = named::write(tensors, BTreeMap::new()).expect("writable tensors");
+    std::fs::write(place.join("network.safetensors"), weights).expect("writable");
+    std::fs::write(place.join("list.txt"), FILES.map(|name| format!("{name} 0\n")).concat()).expect("writable");
+    let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join("photographs");
+    let experiment = format!(
+        "[[data.source]]\nkind = \"list\"\npath = \"{0}/list.txt\"\nroot = \"{1}\"\nsplit = \"test\"\n\
+         [features]\nimages = \"{0}/out/images\"\nbackbone = \"{0}/network.safetensors\"\nsplits = [\"test\"]\n\
+         keep_bits = 23\n{more}",
+        place.display(),
+        photographs.display()
+    );
+    std::fs::write(place.join("experiment.toml"), experiment).expect("writable");
+    let args = StageArgs {
+        config: Some(place.join("experiment.toml")),
+        out: Some(place.join("out")),
+        quiet: true,
+        ..StageArgs::default()
+    };
+    let stage = Stage::new(args).expect("a good experiment");
+    import(&stage, Bad::Refuse).expect("an image table");
+    extract(&stage).expect("features");
+    let reader = Reader::open(&place.join("out/features"), &FEATURES).expect("a feature table");
+    FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns")
+}
+
+fn check(name: &str, classifier: &str, more: &str) {
+    let stored: Expected = expected::read("photographs");
+    let case = &stored.cases[name];
+    let tensors = case.checkpoint();
+    let rows = features(&tensors, more);
+    let Stored { shape: [channels, height, width], norms, samples } = &case.features;
+    let values = channels * height * width;
+    assert_eq!(rows.map.len(), FILES.len() * values, "{name}");
+    for (i, file) in FILES.iter().enumerate() {
+        let map = &rows.map[i * values..(i + 1) * values];
+        let norm = map.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt() as f32;
+        expected::check(&format!("{name} {file} norm"), &[norm], &norms[i..=i], stored.tolerance);
+        let found: Vec<f32> = (0..samples[i].len()).map(|k| map[k * stored.step % values]).collect();
+        expected::check(&format!("{name} {file} features"), &found, &samples[i], stored.tolerance);
+    }
+    if classifier.is_empty() {
+        return;
+    }
+    let device = cpu();
+    let dense = match classifier.ends_with(".linear") {
+        true => Layer::BcosConv(BcosConv {
+            weight: expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),
+            b: 2.0,
+            stride: [1, 1],
+            padding: [0, 0],
+        }),
+        false => Layer::Conv(Conv::pointwise(
+            expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),
+            Some(expected::vector(&tensors, &format!("{classifier}.bias"), &device)),
+        )),
+    };
+    let head = Network::new(vec![dense, Layer::GlobalAvgPool]);
+    let maps = from_vec(rows.map, [FILES.len(), *channels, *height, *width], &device);
+    expected::check(&format!("{name} logits"), &to_vec(head.forward(maps)), &case.logits.concat(), stored.tolerance);
+}
+
+#[test]
+fn resnet18_is_torchvisions() {
+    check("resnet18", "fc", "");
+}
+
+#[test]
+fn resnet50_is_timms() {
+    check("resnet50", "fc", "");
+}
+
+#[test]
+fn densenet121_is_torchvisions() {
+    check("densenet121", "classifier", "");
+}
+
+#[test]
+fn bcos_resnet50_is_the_packages() {
+    check("bcos_resnet50", "fc.linear", "");
+}
+
+#[test]
+fn bcos_densenet121_is_the_packages() {
+    check("bcos_densenet121", "classifier.linear", "");
+}
+
+#[test]
+fn clips_trunk_and_its_attention_pool_are_open_clips() {
+    check("clip", "", "");
+    let stored: Expected = expected::read("photographs");
+    let case = &stored.cases["clip"];
+    let rows = features(&case.checkpoint(), "layout = \"clip_attention_pool\"\n");
+    assert_eq!(rows.map, rows.embedding);
+    expected::check("clip embedding", &rows.embedding, &case.logits.concat(), stored.tolerance);
+}
