@@ -53,7 +53,7 @@ pub struct FeaturesConfig {
     #[serde(default = "default_splits")]
     pub splits: Vec<String>,
     /// Images in a forward pass; changes speed and memory only. On the CPU, where passes run side by side, the default
-    /// is as many as have the pixels of 64 images of 64 x 64; on a GPU it is 64.
+    /// is 64, or as many as have the pixels of 16 images of 224 x 224; on a GPU it is 64.
     #[serde(default)]
     pub batch: Option<usize>,
     /// Mantissa bits kept of each feature, 1 to 23; 10 is the precision of a half float.

@@ -10,6 +10,7 @@ pub mod extract;
 pub mod images;
 pub mod import;
 pub mod mask;
+pub mod memory;
 pub mod network;
 pub mod preprocess;
 pub mod pretrain;
@@ -21,7 +22,3 @@ pub mod table;
 pub mod tensor;
 pub mod views;
 pub mod weights;
-
-/// Tensors come and go by the megabyte; glibc hands each back to the kernel and gets it again page by page.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -9,6 +9,7 @@ mod bcos;
 mod broadcast;
 mod conv;
 mod convolution;
+mod cpu;
 mod pool;
 mod scale;
 
@@ -17,10 +18,11 @@ pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
 pub use conv::Conv;
 pub use convolution::{Finish, Floor, Geometry, Matrix, Onto, convolve, convolve_transposed, product};
+pub use cpu::Maps;
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 
-use crate::tensor::Tensor;
+use crate::tensor::{Device, Tensor};
 
 /// Layers applied one after another. An empty network is the identity.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +85,9 @@ impl Network {
 
     /// Runs the layers in order: `[n, channels, rows, columns]` in, the last layer's output out.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        if let Device::Flex(_) = input.device() {
+            return cpu::forward(self, input);
+        }
         let (mut layers, mut activation) = (self.layers.as_slice(), input);
         while !layers.is_empty() {
             (activation, layers) = step(layers, activation);
@@ -105,7 +110,17 @@ impl Network {
 /// Runs the first layer, together with a scale and a ReLU that follow a convolution; gives the layers that are left.
 fn step(layers: &[Layer], input: Tensor<4>) -> (Tensor<4>, &[Layer]) {
     let (first, rest) = layers.split_first().expect("the caller has a layer left");
-    let (scale, rest) = match rest {
+    let (then, rest) = followers(rest);
+    match first {
+        Layer::Conv(conv) => (conv.forward_then(input, then), rest),
+        Layer::BcosConv(conv) => (conv.forward_then(input, then), rest),
+        layer => (layer.forward(input), &layers[1..]),
+    }
+}
+
+/// A scale and a ReLU at the front of `layers`, which a convolution before them does on its way out; and the rest.
+fn followers(layers: &[Layer]) -> (Finish<'_>, &[Layer]) {
+    let (scale, rest) = match layers {
         [Layer::Scale(scale), rest @ ..] => (Some(scale), rest),
         rest => (None, rest),
     };
@@ -113,12 +128,7 @@ fn step(layers: &[Layer], input: Tensor<4>) -> (Tensor<4>, &[Layer]) {
         [Layer::Relu, rest @ ..] => (Floor::Zero, rest),
         rest => (Floor::None, rest),
     };
-    let then = Finish { scale, floor, ..Finish::default() };
-    match first {
-        Layer::Conv(conv) => (conv.forward_then(input, then), rest),
-        Layer::BcosConv(conv) => (conv.forward_then(input, then), rest),
-        layer => (layer.forward(input), &layers[1..]),
-    }
+    (Finish { scale, floor, ..Finish::default() }, rest)
 }
 
 /// Runs every branch on the same input by `run` and adds the outputs.

@@ -12,7 +12,7 @@ use crate::tensor::{Device, to_vec};
 
 /// Images in a forward pass, and their pixels on the CPU.
 const BATCH: usize = 64;
-const BATCH_PIXELS: usize = BATCH * 64 * 64;
+const BATCH_PIXELS: usize = 16 * 224 * 224;
 
 /// A backbone, ready to be fed.
 pub(super) struct Extractor {

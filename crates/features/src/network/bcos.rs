@@ -5,7 +5,8 @@
 use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
-use super::convolution::{Finish, Geometry, convolve};
+use super::convolution::{Finish, Floor, Geometry, convolve, convolve_maps};
+use super::cpu::{Maps, plus};
 use crate::tensor::Tensor;
 
 /// Added under the root of the patch norm, as in the `bcos` package.
@@ -73,6 +74,59 @@ impl BcosConv {
         }
         let response = self.response(input);
         then.apply(self.scale(response.clone(), norm) * response)
+    }
+
+    /// The same over plain maps, a shortcut being added in front of the floor.
+    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>) -> Maps {
+        let geometry = Geometry { stride: self.stride, padding: self.padding };
+        if self.b == 1.0 || self.b == 2.0 {
+            let mut steps = then.steps(plus(shortcut));
+            if self.b == 2.0 {
+                steps.divide_by(self.patch_norms(input));
+            }
+            return convolve_maps(input, &self.unit_weight(), geometry, &steps);
+        }
+        let device = self.weight.device();
+        let mut made = Maps::of(
+            self.forward_then(input.clone().into_tensor(&device), Finish { floor: Floor::None, ..then.clone() }),
+        );
+        let rest = Finish { floor: then.floor, ..Finish::default() }.steps(plus(shortcut));
+        let [_, channels, rows, columns] = made.dims;
+        for (plane, values) in made.values.chunks_exact_mut(rows * columns).enumerate() {
+            rest.run(values, plane % channels, plane / channels * rows * columns);
+        }
+        made
+    }
+
+    /// [`Self::patch_norm`] over plain maps.
+    fn patch_norms(&self, input: &Maps) -> Vec<f32> {
+        let [images, channels, height, width] = input.dims;
+        let [_, _, kernel_rows, kernel_columns] = self.weight.dims();
+        let out =
+            |size: usize, kernel: usize, axis: usize| (size + 2 * self.padding[axis] - kernel) / self.stride[axis] + 1;
+        let (rows, columns) = (out(height, kernel_rows, 0), out(width, kernel_columns, 1));
+        let window = |index: usize, kernel: usize, size: usize, axis: usize| {
+            let (first, padding) = (index * self.stride[axis], self.padding[axis]);
+            first.saturating_sub(padding)..(first + kernel).saturating_sub(padding).min(size)
+        };
+        let mut norms = Vec::with_capacity(images * rows * columns);
+        for image in input.values.chunks_exact(channels * height * width) {
+            let mut squares = vec![0.0f32; height * width];
+            for plane in image.chunks_exact(height * width) {
+                squares.iter_mut().zip(plane).for_each(|(sum, value)| *sum += value * value);
+            }
+            for row in 0..rows {
+                for column in 0..columns {
+                    let lines = squares.chunks_exact(width);
+                    let lines = lines.take(window(row, kernel_rows, height, 0).end);
+                    let lines = lines.skip(window(row, kernel_rows, height, 0).start);
+                    let within = window(column, kernel_columns, width, 1);
+                    let sum: f32 = lines.map(|line| line[within.clone()].iter().sum::<f32>()).sum();
+                    norms.push((sum + PATCH_NORM_EPSILON).sqrt());
+                }
+            }
+        }
+        norms
     }
 
     fn convolve(&self, input: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {

@@ -1,6 +1,7 @@
 //! Convolution as plain data: what a checkpoint stores, plus stride and padding.
 
-use super::convolution::{Finish, Geometry, convolve};
+use super::convolution::{Finish, Geometry, convolve, convolve_maps};
+use super::cpu::{Maps, plus};
 use crate::tensor::Tensor;
 
 /// A 2-D convolution with dilation 1 and one group.
@@ -31,5 +32,12 @@ impl Conv {
     pub(super) fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
         let geometry = Geometry { stride: self.stride, padding: self.padding };
         convolve(input, &self.weight, geometry, &Finish { bias: self.bias.as_ref(), ..then })
+    }
+
+    /// The same over plain maps, a shortcut being added in front of the floor.
+    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>) -> Maps {
+        let geometry = Geometry { stride: self.stride, padding: self.padding };
+        let then = Finish { bias: self.bias.as_ref(), ..then };
+        convolve_maps(input, &self.weight, geometry, &then.steps(plus(shortcut)))
     }
 }

@@ -10,7 +10,8 @@ mod plane;
 mod product;
 mod winograd;
 
-pub use finish::{Finish, Floor};
+pub use cpu::convolve_maps;
+pub use finish::{Finish, Floor, Plus, Steps};
 pub use product::{Matrix, Onto, product};
 
 use burn::tensor::{

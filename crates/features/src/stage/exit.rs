@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::log;
 use crate::error::Error;
+use crate::memory;
 
 /// Exit code of a bug: a panic, or an error that is none of this workspace's.
 const BUG: u8 = 1;
@@ -19,6 +20,7 @@ pub fn main<A: clap::Parser>(work: impl FnOnce(A) -> anyhow::Result<()>) -> Exit
 
 /// Runs `work`; prints the chain of a failure once on standard error and gives its exit code.
 pub fn run(work: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    memory::keep();
     log::start();
     // The panic hook has printed its message by the time the panic arrives here.
     match catch_unwind(AssertUnwindSafe(work)) {

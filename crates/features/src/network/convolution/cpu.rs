@@ -7,12 +7,13 @@
 use rayon::prelude::*;
 
 use super::{
-    Finish, Geometry,
+    Finish, Geometry, Steps,
     kernel::{Kernel, Side},
     plane::Plane,
-    product::{Matrix, Onto, product},
+    product::{Matrix, Onto, product, product_apart},
     winograd::{self, Scratch, Tiling},
 };
+use crate::network::Maps;
 use crate::tensor::{Tensor, from_vec, to_vec};
 
 /// Columns of a product at a time: its destination then stays in the second-level cache.
@@ -21,23 +22,28 @@ const TILE: usize = 512;
 const LEAST_CHANNELS: usize = 32;
 
 /// As [`super::convolve`].
+pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
+    let device = input.device();
+    convolve_maps(&Maps::of(input), weight, geometry, &finish.steps(None)).into_tensor(&device)
+}
+
+/// The same over plain maps.
 // METHOD: y[o, i, j] = sum_{c, a, b} W[o, c, a, b] x[c, i s + a - p, j s + b - p]; with a = s q + r, position (a, b) reads
 // plane (r, r') at the offset (q, q').
-pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
+pub fn convolve_maps(input: &Maps, weight: &Tensor<4>, geometry: Geometry, steps: &Steps<'_>) -> Maps {
     let Geometry { stride, padding } = geometry;
-    let device = input.device();
-    let [images, channels, height, width] = input.dims();
+    let [images, channels, height, width] = input.dims;
     let [outputs, _, kernel_rows, kernel_columns] = weight.dims();
     let out = |axis: usize, size: usize, kernel: usize| (size + 2 * padding[axis] - kernel) / stride[axis] + 1;
     let (rows, columns) = (out(0, height, kernel_rows), out(1, width, kernel_columns));
-    let steps = finish.steps();
+    let dims = [images, outputs, rows, columns];
     if winograd::suits(weight.dims(), stride, padding, [rows, columns]) {
         let kernel = winograd::transformed(&Kernel::new(weight, Side::Output));
         let tiling = Tiling { size: [height, width], padding, out: [rows, columns] };
-        let result = by_tiles(&tiling, &kernel, &to_vec(input), |values, image, channel, position| {
+        let values = by_tiles(&tiling, &kernel, &input.values, |values, image, channel, position| {
             steps.run(values, channel, image * rows * columns + position);
         });
-        return from_vec(result, [images, outputs, rows, columns], &device);
+        return Maps { dims, values };
     }
     let plane = Plane {
         rows: rows + (kernel_rows - 1) / stride[0],
@@ -54,11 +60,11 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
                 + b / stride[1],
         })
         .collect();
-    let values = to_vec(input);
+    let pointwise = [kernel_rows, kernel_columns] == [1, 1];
     // A map that is one plane without a border is read where it is.
     let direct = phases == [1, 1] && stride == [1, 1] && padding == [0, 0];
-    let result = by_image(images, outputs, rows * columns, |image, made, first| {
-        let map = &values[image * channels * height * width..][..channels * height * width];
+    let values = by_image(images, outputs, rows * columns, |image, made, first| {
+        let map = &input.values[image * channels * height * width..][..channels * height * width];
         let planes = (!direct).then(|| {
             let mut planes = vec![0.0; phases[0] * phases[1] * plane.len()];
             for (phase, values) in planes.chunks_exact_mut(plane.len()).enumerate() {
@@ -71,6 +77,22 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
             planes
         });
         let source = planes.as_deref().unwrap_or(map);
+        if pointwise {
+            // One product a tile, straight to where it belongs.
+            let area = rows * columns;
+            let channels = made.len() / area;
+            let left = Matrix::rows(&kernel.values[first * kernel.from..], kernel.from);
+            for start in (0..area).step_by(TILE) {
+                let count = TILE.min(area - start);
+                let right = Matrix::rows(&source[start..], area);
+                product_apart([channels, kernel.from, count], left, right, &mut made[start..], area, Onto::Nothing);
+                for channel in 0..channels {
+                    let run = &mut made[channel * area + start..][..count];
+                    steps.run(run, first + channel, image * area + start);
+                }
+            }
+            return;
+        }
         let cover = Cover { taps: &taps, rows, columns, plane };
         cover.run(&kernel, first, made.len() / (rows * columns), source, |channel, row, column, run| {
             let to = &mut made[(channel * rows + row) * columns + column..][..run.len()];
@@ -78,7 +100,7 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
             steps.run(to, first + channel, (image * rows + row) * columns + column);
         });
     });
-    from_vec(result, [images, outputs, rows, columns], &device)
+    Maps { dims, values }
 }
 
 /// As [`super::convolve_transposed`].

@@ -48,46 +48,82 @@ impl Finish<'_> {
         }
     }
 
-    /// The steps with their numbers at hand, for [`Steps::run`].
-    pub(super) fn steps(&self) -> Steps {
+    /// The steps with their numbers at hand, for [`Steps::run`]; `plus` is added in front of the floor.
+    pub fn steps<'p>(&self, plus: Option<Plus<'p>>) -> Steps<'p> {
         let channels = |values: &Tensor<1>| to_vec(values.clone());
         Steps {
             bias: self.bias.map(channels),
             reciprocal: self.norm.clone().map(|norm| to_vec(norm.recip())),
             scale: self.scale.map(|scale| channels(&scale.scale)),
             shift: self.scale.and_then(|scale| scale.shift.as_ref()).map(channels),
+            plus,
             floor: self.floor,
         }
     }
 }
 
-/// A [`Finish`] on the CPU.
-pub(super) struct Steps {
+/// Maps that are added, of the shape of the result.
+#[derive(Debug, Clone, Copy)]
+pub struct Plus<'a> {
+    /// All values, row-major.
+    pub values: &'a [f32],
+    /// Channels of a map.
+    pub channels: usize,
+    /// Positions of a map.
+    pub area: usize,
+}
+
+impl Plus<'_> {
+    /// The values of a channel from `position` on, counted over `[n, rows', columns']`.
+    fn from(&self, channel: usize, position: usize) -> &[f32] {
+        let (image, place) = (position / self.area, position % self.area);
+        &self.values[(image * self.channels + channel) * self.area + place..]
+    }
+}
+
+/// A [`Finish`] on the CPU; maps may be added in front of the floor.
+#[derive(Debug)]
+pub struct Steps<'a> {
     bias: Option<Vec<f32>>,
     reciprocal: Option<Vec<f32>>,
     scale: Option<Vec<f32>>,
     shift: Option<Vec<f32>>,
+    plus: Option<Plus<'a>>,
     floor: Floor,
 }
 
-impl Steps {
+impl Steps<'_> {
+    /// Takes the patch norms of a B-cos convolution with B = 2, counted over `[n, rows', columns']`.
+    pub fn divide_by(&mut self, norms: Vec<f32>) {
+        self.reciprocal = Some(norms.into_iter().map(f32::recip).collect());
+    }
+
     /// Finishes values of one channel that stand from `position` on, counted over `[n, rows', columns']`. The values
     /// equal those of [`Finish::apply`]: the same operations in the same order, absent ones by their neutral number.
-    pub(super) fn run(&self, values: &mut [f32], channel: usize, position: usize) {
+    pub fn run(&self, values: &mut [f32], channel: usize, position: usize) {
         let of = |values: &Option<Vec<f32>>, without: f32| values.as_ref().map_or(without, |values| values[channel]);
         let (bias, scale, shift) = (of(&self.bias, 0.0), of(&self.scale, 1.0), of(&self.shift, 0.0));
-        match &self.reciprocal {
-            Some(reciprocal) => {
-                for (value, factor) in values.iter_mut().zip(&reciprocal[position..]) {
-                    let response = *value + bias;
-                    *value = response.abs() * factor * response * scale + shift;
+        if let Some(reciprocal) = &self.reciprocal {
+            for (value, factor) in values.iter_mut().zip(&reciprocal[position..]) {
+                let response = *value + bias;
+                *value = response.abs() * factor * response;
+            }
+        }
+        // A response has met its bias above.
+        let bias = if self.reciprocal.is_some() { 0.0 } else { bias };
+        let affine = |value: f32| (value + bias) * scale + shift;
+        // Not `max`, which would turn NaN into 0 and hide it.
+        let floored = |value: f32| if value < 0.0 { 0.0 } else { value };
+        match (&self.plus, self.floor) {
+            (None, Floor::None) => values.iter_mut().for_each(|value| *value = affine(*value)),
+            (None, Floor::Zero) => values.iter_mut().for_each(|value| *value = floored(affine(*value))),
+            (Some(plus), floor) => {
+                let added = values.iter_mut().zip(plus.from(channel, position));
+                match floor {
+                    Floor::None => added.for_each(|(value, more)| *value = affine(*value) + more),
+                    Floor::Zero => added.for_each(|(value, more)| *value = floored(affine(*value) + more)),
                 }
             }
-            None => values.iter_mut().for_each(|value| *value = (*value + bias) * scale + shift),
-        }
-        // Not `max`, which would turn NaN into 0 and hide it.
-        if self.floor == Floor::Zero {
-            values.iter_mut().for_each(|value| *value = if *value < 0.0 { 0.0 } else { *value });
         }
     }
 }

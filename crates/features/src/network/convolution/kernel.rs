@@ -26,6 +26,9 @@ impl Kernel {
             Side::Output => (outputs, inputs),
             Side::Input => (inputs, outputs),
         };
+        if let (Side::Output, 1) = (side, positions) {
+            return Self { values: weights, to, from };
+        }
         let mut values = vec![0.0; weights.len()];
         for (pair, kernel) in weights.chunks_exact(positions).enumerate() {
             let place = match side {

@@ -48,10 +48,23 @@ pub enum Onto {
 /// A value of `out` depends on its row, its column and `k` alone, so the way a product is cut does not show in it.
 ///
 /// Panics when a matrix is larger than its slice.
-pub fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], onto: Onto) {
+pub fn product(size @ [_, _, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: &mut [f32], onto: Onto) {
+    product_apart(size, left, right, out, n, onto);
+}
+
+/// [`product`], the rows of whose result start `apart` values from each other.
+pub fn product_apart(
+    [m, k, n]: [usize; 3],
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    out: &mut [f32],
+    apart: usize,
+    onto: Onto,
+) {
     assert!(left.holds(m, k), "the left matrix is larger than its slice");
     assert!(right.holds(k, n), "the right matrix is larger than its slice");
-    assert!(Matrix::rows(out, n).holds(m, n), "the product is larger than its slice");
+    assert!(apart >= n, "the rows of the product overlap");
+    assert!(Matrix::rows(out, apart).holds(m, n), "the product is larger than its slice");
     // A slice has at most isize::MAX bytes, so strides that stay inside it fit.
     let [left_strides, right_strides] = [left.strides, right.strides].map(|strides| strides.map(|s| s as isize));
     // SAFETY: the three assertions keep every `row * stride + column * stride` inside its slice; `out` is borrowed
@@ -64,7 +77,7 @@ pub fn product([m, k, n]: [usize; 3], left: Matrix<'_>, right: Matrix<'_>, out: 
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            apart as isize,
             onto == Onto::Sum,
             left.values.as_ptr(),
             left_strides[1],
@@ -95,6 +108,9 @@ mod tests {
         assert_eq!(out, [5.0, 1.0, 11.0, 2.5, 7.0]);
         product([2, 2, 2], left, Matrix { values: &right, strides: [3, 1] }, &mut out, Onto::Sum);
         assert_eq!(out, [10.0, 2.0, 22.0, 5.0, 7.0]);
+        let mut apart = [7.0; 5];
+        product_apart([2, 2, 2], left, Matrix { values: &right, strides: [3, 1] }, &mut apart, 3, Onto::Nothing);
+        assert_eq!(apart, [5.0, 1.0, 7.0, 11.0, 2.5]);
         // [1 3; 2 4] times the same.
         product([2, 2, 2], left.transposed(), Matrix { values: &right, strides: [3, 1] }, &mut out, Onto::Nothing);
         assert_eq!(out, [7.0, 1.25, 10.0, 2.0, 7.0]);

@@ -1,0 +1,289 @@
+//! Inference on the CPU: layers over plain maps, so that nothing is copied between them.
+//!
+//! A tensor owns its values, so a layer that reads one which a shortcut also needs would copy it first. Here a shortcut
+//! is borrowed, and it is added while the main branch's last convolution is still in the cache. Every layer gives the
+//! numbers that it gives on tensors.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::convolution::{Finish, Floor, Plus};
+use super::{Layer, Network, Pool, followers};
+use crate::tensor::{Device, Tensor, from_vec, to_vec};
+
+/// Values of a pool's planes that are worth a thread of their own.
+const LEAST_VALUES: usize = 1 << 15;
+
+/// Maps in memory.
+#[derive(Debug, Clone)]
+pub struct Maps {
+    /// Images, channels, rows, columns.
+    pub dims: [usize; 4],
+    /// All values, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Maps {
+    /// The values of a tensor.
+    pub fn of(tensor: Tensor<4>) -> Self {
+        Self { dims: tensor.dims(), values: to_vec(tensor) }
+    }
+
+    /// The maps as a tensor.
+    pub fn into_tensor(self, device: &Device) -> Tensor<4> {
+        from_vec(self.values, self.dims, device)
+    }
+
+    fn area(&self) -> usize {
+        self.dims[2] * self.dims[3]
+    }
+}
+
+/// [`Network::forward`] where the input lives on the CPU.
+pub(super) fn forward(network: &Network, input: Tensor<4>) -> Tensor<4> {
+    let device = input.device();
+    run(&network.layers, Cow::Owned(Maps::of(input)), &device).into_owned().into_tensor(&device)
+}
+
+/// Runs layers in order.
+fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device) -> Cow<'a, Maps> {
+    let (mut layers, mut maps) = (layers, input);
+    while let Some((first, rest)) = layers.split_first() {
+        let (then, behind) = followers(rest);
+        (maps, layers) = match first {
+            Layer::Conv(conv) => (Cow::Owned(conv.on_maps(&maps, then, None)), behind),
+            Layer::BcosConv(conv) => (Cow::Owned(conv.on_maps(&maps, then, None)), behind),
+            Layer::Sum(branches) => {
+                let (floor, behind) = relu(rest);
+                (Cow::Owned(sum(branches, &maps, floor, device)), behind)
+            }
+            Layer::Concat(branches) => (Cow::Owned(concat(branches, &maps, device)), rest),
+            Layer::Scale(scale) => {
+                let (floor, behind) = relu(rest);
+                let finish = Finish { scale: Some(scale), floor, ..Finish::default() };
+                (Cow::Owned(finished(maps.into_owned(), &finish)), behind)
+            }
+            Layer::Relu => {
+                let finish = Finish { floor: Floor::Zero, ..Finish::default() };
+                (Cow::Owned(finished(maps.into_owned(), &finish)), rest)
+            }
+            Layer::Offset(offset) => {
+                let mut maps = maps.into_owned();
+                maps.values.iter_mut().for_each(|value| *value += offset);
+                (Cow::Owned(maps), rest)
+            }
+            Layer::MaxPool(pool) => (Cow::Owned(pooled(&maps, pool, f32::NEG_INFINITY, larger, 1.0)), rest),
+            Layer::AvgPool(pool) => {
+                let share = 1.0 / (pool.kernel * pool.kernel) as f32;
+                (Cow::Owned(pooled(&maps, pool, 0.0, |sum, value| sum + value, share)), rest)
+            }
+            Layer::GlobalAvgPool | Layer::AttentionPool(_) => {
+                (Cow::Owned(Maps::of(first.forward(maps.into_owned().into_tensor(device)))), rest)
+            }
+        };
+    }
+    maps
+}
+
+/// Whether a ReLU comes next, and what is behind it.
+fn relu(layers: &[Layer]) -> (Floor, &[Layer]) {
+    match layers {
+        [Layer::Relu, behind @ ..] => (Floor::Zero, behind),
+        layers => (Floor::None, layers),
+    }
+}
+
+/// The sum of branches, then the floor.
+fn sum(branches: &[Network], input: &Maps, floor: Floor, device: &Device) -> Maps {
+    let (main, others) = branches.split_first().expect("a sum has at least one branch");
+    if let [other] = others {
+        let (conv, scale, before) = match main.layers.as_slice() {
+            [before @ .., conv @ (Layer::Conv(_) | Layer::BcosConv(_))] => (Some(conv), None, before),
+            [before @ .., conv @ (Layer::Conv(_) | Layer::BcosConv(_)), Layer::Scale(scale)] => {
+                (Some(conv), Some(scale), before)
+            }
+            _ => (None, None, main.layers.as_slice()),
+        };
+        let shortcut = run(&other.layers, Cow::Borrowed(input), device);
+        let then = Finish { scale, floor, ..Finish::default() };
+        let inner = || run(before, Cow::Borrowed(input), device);
+        match conv {
+            Some(Layer::Conv(conv)) => return conv.on_maps(&inner(), then, Some(&shortcut)),
+            Some(Layer::BcosConv(conv)) => return conv.on_maps(&inner(), then, Some(&shortcut)),
+            _ => {}
+        }
+    }
+    let mut total = run(&main.layers, Cow::Borrowed(input), device).into_owned();
+    for other in others {
+        let other = run(&other.layers, Cow::Borrowed(input), device);
+        total.values.iter_mut().zip(&other.values).for_each(|(total, value)| *total += value);
+    }
+    finished(total, &Finish { floor, ..Finish::default() })
+}
+
+/// Branches side by side along channels.
+fn concat(branches: &[Network], input: &Maps, device: &Device) -> Maps {
+    let made: Vec<Cow<'_, Maps>> =
+        branches.iter().map(|branch| run(&branch.layers, Cow::Borrowed(input), device)).collect();
+    let [images, _, rows, columns] = made.first().expect("a concatenation has at least one branch").dims;
+    let channels = made.iter().map(|maps| maps.dims[1]).sum();
+    let mut values = Vec::with_capacity(images * channels * rows * columns);
+    for image in 0..images {
+        for maps in &made {
+            let size = maps.values.len() / images;
+            values.extend_from_slice(&maps.values[image * size..(image + 1) * size]);
+        }
+    }
+    Maps { dims: [images, channels, rows, columns], values }
+}
+
+/// Scale and floor in place.
+fn finished(mut maps: Maps, finish: &Finish<'_>) -> Maps {
+    let (channels, area) = (maps.dims[1], maps.area());
+    let steps = finish.steps(None);
+    let planes = maps.values.par_chunks_mut(area.max(1)).enumerate().with_min_len(LEAST_VALUES.div_ceil(area.max(1)));
+    planes.for_each(|(plane, values)| steps.run(values, plane % channels, plane / channels * area));
+    maps
+}
+
+/// What of both is the larger one, or not a number.
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// Windows brought together by `join` from `start` on, times `share`; first along columns, then along rows.
+fn pooled(maps: &Maps, pool: &Pool, start: f32, join: impl Fn(f32, f32) -> f32 + Sync, share: f32) -> Maps {
+    let [images, channels, height, width] = maps.dims;
+    let &Pool { kernel, stride, padding } = pool;
+    let [rows, columns] = [height, width].map(|size| (size + 2 * padding - kernel) / stride + 1);
+    let window = |index: usize, size: usize| {
+        let first = index * stride;
+        first.saturating_sub(padding)..(first + kernel).saturating_sub(padding).min(size)
+    };
+    let mut values = vec![0.0; images * channels * rows * columns];
+    let planes = values.par_chunks_mut((rows * columns).max(1)).zip(maps.values.par_chunks((height * width).max(1)));
+    planes.with_min_len(LEAST_VALUES.div_ceil((height * width).max(1))).for_each_init(
+        || vec![start; width],
+        |joined, (made, map)| {
+            for (row, made) in made.chunks_exact_mut(columns).enumerate() {
+                joined.fill(start);
+                for line in map.chunks_exact(width).take(window(row, height).end).skip(window(row, height).start) {
+                    joined.iter_mut().zip(line).for_each(|(joined, value)| *joined = join(*joined, *value));
+                }
+                for (column, made) in made.iter_mut().enumerate() {
+                    *made = joined[window(column, width)].iter().fold(start, |all, value| join(all, *value)) * share;
+                }
+            }
+        },
+    );
+    Maps { dims: [images, channels, rows, columns], values }
+}
+
+/// `shortcut` as the last step of a convolution.
+pub(super) fn plus(shortcut: Option<&Maps>) -> Option<Plus<'_>> {
+    shortcut.map(|maps| Plus { values: &maps.values, channels: maps.dims[1], area: maps.area() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{BcosConv, ChannelScale, Conv};
+    use crate::random::{normal, stream};
+    use crate::tensor::cpu;
+
+    fn noise<const D: usize>(key: &str, shape: [usize; D]) -> Tensor<D> {
+        let mut rng = stream(4, &["cpu", key]);
+        from_vec((0..shape.iter().product()).map(|_| normal(&mut rng) as f32).collect(), shape, &cpu())
+    }
+
+    fn conv(key: &str, outputs: usize, inputs: usize, kernel: usize, stride: usize) -> Layer {
+        let weight = noise(key, [outputs, inputs, kernel, kernel]);
+        Layer::Conv(Conv { weight, bias: None, stride: [stride; 2], padding: [kernel / 2; 2] })
+    }
+
+    fn bcos(key: &str, b: f32, stride: usize) -> Layer {
+        Layer::BcosConv(BcosConv { weight: noise(key, [8, 6, 3, 3]), b, stride: [stride; 2], padding: [1, 1] })
+    }
+
+    fn scale(key: &str, channels: usize) -> Layer {
+        Layer::Scale(ChannelScale { scale: noise(key, [channels]), shift: Some(noise("shift", [channels])) })
+    }
+
+    /// Layer by layer on tensors.
+    fn slow(layers: &[Layer], input: Tensor<4>) -> Tensor<4> {
+        layers.iter().fold(input, |input, layer| match layer {
+            Layer::Sum(branches) => super::super::sum(branches, input, |branch, input| slow(&branch.layers, input)),
+            Layer::Concat(branches) => {
+                super::super::concat(branches, input, |branch, input| slow(&branch.layers, input))
+            }
+            layer => layer.forward(input),
+        })
+    }
+
+    fn check(name: &str, layers: Vec<Layer>) {
+        let input = noise("input", [3, 6, 9, 10]);
+        let want = slow(&layers, input.clone());
+        let got = forward(&Network::new(layers), input);
+        assert_eq!(got.dims(), want.dims(), "{name}");
+        let (got, want) = (to_vec(got), to_vec(want));
+        let largest = want.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() <= 2e-6 * largest, "{name}: {got} {want}");
+        }
+    }
+
+    #[test]
+    fn every_layer_gives_what_it_gives_on_tensors() {
+        let pool = |kernel, stride, padding| Pool { kernel, stride, padding };
+        let branch = |layers| Network::new(layers);
+        let shortcut = || branch(vec![]);
+        for (name, layers) in [
+            ("nothing", vec![]),
+            ("plain", vec![conv("a", 8, 6, 3, 2), scale("a", 8), Layer::Relu]),
+            ("scale", vec![scale("a", 6), Layer::Relu, Layer::Offset(0.5), scale("b", 6)]),
+            ("pools", vec![Layer::MaxPool(pool(3, 2, 1)), Layer::AvgPool(pool(2, 2, 0))]),
+            ("border", vec![Layer::AvgPool(pool(3, 1, 1)), Layer::GlobalAvgPool]),
+            ("bcos", vec![bcos("a", 2.0, 1), scale("a", 8)]),
+            ("bcos stride", vec![bcos("a", 2.0, 2)]),
+            ("bcos linear", vec![bcos("a", 1.0, 2), Layer::Relu]),
+            ("bcos odd", vec![bcos("a", 1.7, 1), scale("a", 8), Layer::Relu]),
+            (
+                "residual",
+                vec![
+                    Layer::Sum(vec![
+                        branch(vec![conv("a", 7, 6, 3, 1), Layer::Relu, conv("b", 6, 7, 1, 1)]),
+                        shortcut(),
+                    ]),
+                    Layer::Relu,
+                ],
+            ),
+            (
+                "downsampled",
+                vec![Layer::Sum(vec![
+                    branch(vec![conv("a", 8, 6, 3, 2), scale("a", 8)]),
+                    branch(vec![conv("b", 8, 6, 1, 2), scale("b", 8)]),
+                ])],
+            ),
+            ("bcos residual", vec![Layer::Sum(vec![branch(vec![bcos("a", 2.0, 1)]), branch(vec![bcos("b", 1.7, 1)])])]),
+            ("odd residual", vec![Layer::Sum(vec![branch(vec![bcos("a", 1.7, 1)]), branch(vec![bcos("b", 2.0, 1)])])]),
+            (
+                "three branches",
+                vec![Layer::Sum(vec![shortcut(), branch(vec![conv("a", 6, 6, 3, 1)]), shortcut()]), Layer::Relu],
+            ),
+            ("dense", vec![Layer::Concat(vec![shortcut(), branch(vec![conv("a", 5, 6, 3, 1)])]), Layer::Relu]),
+        ] {
+            check(name, layers);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_visible() {
+        let mut values = vec![1.0; 16];
+        values[5] = f32::NAN;
+        let input = from_vec(values, [1, 1, 4, 4], &cpu());
+        let pool = Network::new(vec![Layer::MaxPool(Pool { kernel: 2, stride: 2, padding: 0 }), Layer::Relu]);
+        let made = to_vec(forward(&pool, input));
+        assert!(made[0].is_nan() && made[1..] == [1.0; 3], "{made:?}");
+    }
+}
