@@ -7,7 +7,7 @@ use burn::tensor::module::avg_pool2d;
 use super::broadcast::times_positions;
 use super::convolution::{Finish, Floor, Geometry, convolve, convolve_maps};
 use super::cpu::{Maps, plus};
-use crate::tensor::Tensor;
+use crate::tensor::{Device, Tensor, from_vec};
 
 /// Added under the root of the patch norm, as in the `bcos` package.
 pub const PATCH_NORM_EPSILON: f32 = 1e-6;
@@ -42,6 +42,10 @@ impl BcosConv {
     /// The norm of the patch under each output position: `[n, 1, rows', columns']`.
     pub fn patch_norm(&self, input: Tensor<4>) -> Tensor<4> {
         let [_, _, rows, columns] = self.weight.dims();
+        if let device @ Device::Flex(_) = input.device() {
+            let (norms, dims) = self.patch_norms(&Maps::of(input));
+            return from_vec(norms, dims, &device);
+        }
         let squares = input.powi_scalar(2).sum_dim(1);
         let sum = if [rows, columns] == [1, 1] && self.stride == [1, 1] {
             squares
@@ -82,7 +86,7 @@ impl BcosConv {
         if self.b == 1.0 || self.b == 2.0 {
             let mut steps = then.steps(plus(shortcut));
             if self.b == 2.0 {
-                steps.divide_by(self.patch_norms(input));
+                steps.divide_by(self.patch_norms(input).0);
             }
             return convolve_maps(input, &self.unit_weight(), geometry, &steps);
         }
@@ -98,8 +102,8 @@ impl BcosConv {
         made
     }
 
-    /// [`Self::patch_norm`] over plain maps.
-    fn patch_norms(&self, input: &Maps) -> Vec<f32> {
+    /// [`Self::patch_norm`] over plain maps, and its dimensions.
+    fn patch_norms(&self, input: &Maps) -> (Vec<f32>, [usize; 4]) {
         let [images, channels, height, width] = input.dims;
         let [_, _, kernel_rows, kernel_columns] = self.weight.dims();
         let out =
@@ -126,7 +130,7 @@ impl BcosConv {
                 }
             }
         }
-        norms
+        (norms, [images, 1, rows, columns])
     }
 
     fn convolve(&self, input: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {

@@ -2,18 +2,18 @@
 //!
 //! A tensor owns its values, so a layer that reads one which a shortcut also needs would copy it first. Here a shortcut
 //! is borrowed, and it is added while the main branch's last convolution is still in the cache. Every layer gives the
-//! numbers that it gives on tensors.
+//! very numbers that it gives on tensors.
 
 use std::borrow::Cow;
 
 use rayon::prelude::*;
 
 use super::convolution::{Finish, Floor, Plus};
-use super::{Layer, Network, Pool, followers};
+use super::{Layer, Network, followers};
 use crate::tensor::{Device, Tensor, from_vec, to_vec};
 
-/// Values of a pool's planes that are worth a thread of their own.
-const LEAST_VALUES: usize = 1 << 15;
+/// Values that are worth a thread of their own where each is read once.
+pub(super) const LEAST_VALUES: usize = 1 << 15;
 
 /// Maps in memory.
 #[derive(Debug, Clone)]
@@ -73,11 +73,8 @@ fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device) -> Cow<'a, M
                 maps.values.iter_mut().for_each(|value| *value += offset);
                 (Cow::Owned(maps), rest)
             }
-            Layer::MaxPool(pool) => (Cow::Owned(pooled(&maps, pool, f32::NEG_INFINITY, larger, 1.0)), rest),
-            Layer::AvgPool(pool) => {
-                let share = 1.0 / (pool.kernel * pool.kernel) as f32;
-                (Cow::Owned(pooled(&maps, pool, 0.0, |sum, value| sum + value, share)), rest)
-            }
+            Layer::MaxPool(pool) => (Cow::Owned(pool.max_of(&maps)), rest),
+            Layer::AvgPool(pool) => (Cow::Owned(pool.average_of(&maps)), rest),
             Layer::GlobalAvgPool | Layer::AttentionPool(_) => {
                 (Cow::Owned(Maps::of(first.forward(maps.into_owned().into_tensor(device)))), rest)
             }
@@ -147,39 +144,6 @@ fn finished(mut maps: Maps, finish: &Finish<'_>) -> Maps {
     maps
 }
 
-/// What of both is the larger one, or not a number.
-fn larger(a: f32, b: f32) -> f32 {
-    if a > b || a.is_nan() { a } else { b }
-}
-
-/// Windows brought together by `join` from `start` on, times `share`; first along columns, then along rows.
-fn pooled(maps: &Maps, pool: &Pool, start: f32, join: impl Fn(f32, f32) -> f32 + Sync, share: f32) -> Maps {
-    let [images, channels, height, width] = maps.dims;
-    let &Pool { kernel, stride, padding } = pool;
-    let [rows, columns] = [height, width].map(|size| (size + 2 * padding - kernel) / stride + 1);
-    let window = |index: usize, size: usize| {
-        let first = index * stride;
-        first.saturating_sub(padding)..(first + kernel).saturating_sub(padding).min(size)
-    };
-    let mut values = vec![0.0; images * channels * rows * columns];
-    let planes = values.par_chunks_mut((rows * columns).max(1)).zip(maps.values.par_chunks((height * width).max(1)));
-    planes.with_min_len(LEAST_VALUES.div_ceil((height * width).max(1))).for_each_init(
-        || vec![start; width],
-        |joined, (made, map)| {
-            for (row, made) in made.chunks_exact_mut(columns).enumerate() {
-                joined.fill(start);
-                for line in map.chunks_exact(width).take(window(row, height).end).skip(window(row, height).start) {
-                    joined.iter_mut().zip(line).for_each(|(joined, value)| *joined = join(*joined, *value));
-                }
-                for (column, made) in made.iter_mut().enumerate() {
-                    *made = joined[window(column, width)].iter().fold(start, |all, value| join(all, *value)) * share;
-                }
-            }
-        },
-    );
-    Maps { dims: [images, channels, rows, columns], values }
-}
-
 /// `shortcut` as the last step of a convolution.
 pub(super) fn plus(shortcut: Option<&Maps>) -> Option<Plus<'_>> {
     shortcut.map(|maps| Plus { values: &maps.values, channels: maps.dims[1], area: maps.area() })
@@ -188,7 +152,7 @@ pub(super) fn plus(shortcut: Option<&Maps>) -> Option<Plus<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{BcosConv, ChannelScale, Conv};
+    use crate::network::{BcosConv, ChannelScale, Conv, Pool};
     use crate::random::{normal, stream};
     use crate::tensor::cpu;
 
@@ -226,11 +190,7 @@ mod tests {
         let want = slow(&layers, input.clone());
         let got = forward(&Network::new(layers), input);
         assert_eq!(got.dims(), want.dims(), "{name}");
-        let (got, want) = (to_vec(got), to_vec(want));
-        let largest = want.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-        for (got, want) in got.iter().zip(&want) {
-            assert!((got - want).abs() <= 2e-6 * largest, "{name}: {got} {want}");
-        }
+        assert_eq!(to_vec(got), to_vec(want), "{name}");
     }
 
     #[test]
