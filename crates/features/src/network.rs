@@ -21,6 +21,7 @@ pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 
 use crate::tensor::Tensor;
+use convolution::finish;
 
 /// Layers applied one after another. An empty network is the identity.
 #[derive(Debug, Clone, Default)]
@@ -102,8 +103,12 @@ impl Network {
     }
 }
 
-/// Runs the first layer, together with a scale and a ReLU that follow a convolution; gives the layers that are left.
+/// Runs the first layer, together with a scale and a ReLU that follow a convolution, or a ReLU that follows a scale;
+/// gives the layers that are left.
 fn step(layers: &[Layer], input: Tensor<4>) -> (Tensor<4>, &[Layer]) {
+    if let [Layer::Scale(scale), Layer::Relu, rest @ ..] = layers {
+        return (finish(input, &Finish { scale: Some(scale), floor: Floor::Zero, ..Finish::default() }), rest);
+    }
     let (first, rest) = layers.split_first().expect("the caller has a layer left");
     let (scale, rest) = match rest {
         [Layer::Scale(scale), rest @ ..] => (Some(scale), rest),

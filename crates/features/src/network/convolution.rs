@@ -39,6 +39,14 @@ pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish
     }
 }
 
+/// What `finish` says, without a convolution before it: `[n, channels, rows, columns]`, same shape out.
+pub(super) fn finish(values: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {
+    match values.device() {
+        Device::Flex(_) => cpu::finish(values, finish),
+        _ => finish.apply(values),
+    }
+}
+
 /// The transpose of [`convolve`] without its bias: `[m, out, rows', columns']` to `[m, in, rows, columns]`, where
 /// `size` is `[rows, columns]`; then the product with `factor` `[n, in, rows, columns]`, if there is one, each of whose
 /// maps meets `m / n` neighbours.
@@ -141,7 +149,8 @@ mod tests {
                 floor: Floor::Zero,
             };
             let got = convolve(input, &weight, geometry, &finish);
-            assert_close(got, finish.apply(plain), &name);
+            assert_close(got, finish.apply(plain.clone()), &name);
+            assert_eq!(to_vec(super::finish(plain.clone(), &finish)), to_vec(finish.apply(plain)), "{name}");
             let given = noise("given", [n, outputs, out_rows, out_columns]);
             let want = transposed_by_backend(given.clone(), &weight, geometry, [rows, columns]);
             let factor = noise("factor", [1, inputs, rows, columns]);

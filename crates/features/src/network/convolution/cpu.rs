@@ -17,6 +17,8 @@ use crate::tensor::{Tensor, from_vec, to_vec};
 
 /// Columns of a product at a time: its destination then stays in the second-level cache.
 const TILE: usize = 512;
+/// Values that are worth a thread of their own where each is read once.
+const LEAST_VALUES: usize = 1 << 14;
 /// Output channels that are worth a thread of their own.
 const LEAST_CHANNELS: usize = 32;
 
@@ -170,6 +172,16 @@ fn by_tiles(
             finish(values, image + of, channel, position);
         });
     })
+}
+
+/// As [`super::finish`]: all steps in one pass over the values.
+pub fn finish(values: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {
+    let (device, shape @ [_, channels, rows, columns]) = (values.device(), values.dims());
+    let (area, steps) = (rows * columns, finish.steps());
+    let mut values = to_vec(values);
+    let planes = values.par_chunks_mut(area.max(1)).with_min_len(LEAST_VALUES.div_ceil(area.max(1)));
+    planes.enumerate().for_each(|(plane, values)| steps.run(values, plane % channels, plane / channels * area));
+    from_vec(values, shape, &device)
 }
 
 /// [`by_images`], one at a time.
