@@ -1,4 +1,4 @@
-//! Parity with PyTorch, captum, zennit, Quantus and the bcos package: a folder a case.
+//! Parity with PyTorch, timm, open_clip, captum, zennit, Quantus and the bcos package: a folder a case.
 //!
 //! Each folder has the script that made the expected numbers, with its tolerance and the reason for it. To make them
 //! again: a Python environment with `torch torchvision bcos zennit captum grad-cam lime quantus numpy scikit-learn
@@ -12,6 +12,7 @@ mod deletion;
 mod expected;
 mod files;
 mod formula;
+mod gradients;
 mod masks;
 mod peers;
 mod photographs;

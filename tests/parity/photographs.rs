@@ -63,6 +63,12 @@ impl Case {
     }
 }
 
+/// The stored checkpoint of a network, which other cases use too.
+pub fn checkpoint(name: &str) -> NamedTensors {
+    let stored: Expected = expected::read("photographs");
+    stored.cases[name].checkpoint()
+}
+
 /// Runs `features import` and `features` on the photographs; `more` goes into the section.
 fn features(tensors: &NamedTensors, more: &str) -> FeatureRows {
     let directory = tempfile::tempdir().expect("temporary directory");

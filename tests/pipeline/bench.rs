@@ -9,7 +9,10 @@ use std::{
 };
 
 use features::{
-    backbone::{Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stage, Stem, named},
+    backbone::{
+        Architecture, Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stage, Stem,
+        named,
+    },
     network::ChannelScale,
     preprocess::{Encoding, Fit},
     tensor::{Tensor, cpu, from_vec},
@@ -78,7 +81,7 @@ impl Bench {
     /// A random backbone and nothing else, gone when dropped.
     pub fn with_backbone(fit: Fit) -> Self {
         let bench = Self::temporary();
-        write_backbone(&bench.path("random.safetensors"), fit);
+        write_backbone(&bench.path("random.safetensors"), residual(), fit);
         bench
     }
 
@@ -87,7 +90,7 @@ impl Bench {
         for name in ["shapes.toml", "tiny.toml", "report.toml"] {
             std::fs::copy(shipped.join(name), bench.path(name)).expect("the experiment can be copied");
         }
-        write_backbone(&bench.path("random.safetensors"), Fit::Exact);
+        write_backbone(&bench.path("random.safetensors"), residual(), Fit::Exact);
         bench.ok(&["features", "shapes", "--config", "shapes.toml"]);
         for stage in STAGES {
             bench.ok(&[stage, "--config", "tiny.toml"]);
@@ -214,14 +217,19 @@ fn collect(directory: &Path, found: &mut dyn FnMut(&Path)) {
     }
 }
 
-/// A residual network of the shipped kind, small and with weights from the parity tests' formula.
-fn write_backbone(path: &Path, fit: Fit) {
-    let architecture = ResNet {
+/// A residual network of the shipped kind, small.
+fn residual() -> Architecture {
+    let network = ResNet {
         family: Family::Resnet,
         block: Block::Basic,
         stem: Stem { channels: 8, kernel: 5, stride: 2, pool: false },
         stages: vec![Stage { width: 8, blocks: 1, stride: 2 }, Stage { width: 16, blocks: 1, stride: 2 }],
     };
+    network.into()
+}
+
+/// A network for pictures of Shapes with weights from the parity tests' formula.
+pub fn write_backbone(path: &Path, architecture: Architecture, fit: Fit) {
     let mut named = Formula(NamedTensors::new());
     architecture.lower(&mut named);
     let bytes = named::write(&named.0, BTreeMap::new()).expect("tensors can be serialised");
@@ -231,7 +239,7 @@ fn write_backbone(path: &Path, fit: Fit) {
         input_size: 64,
         encoding: Encoding::Normalised { mean: [0.5; 3], std: [0.25; 3] },
         fit,
-        architecture: architecture.into(),
+        architecture,
         provenance: toml::Table::new(),
     };
     let text = toml::to_string(&description).expect("a description is TOML");

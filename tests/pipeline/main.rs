@@ -1,6 +1,7 @@
 //! The five programs on a tiny experiment: equal bytes, nothing done twice, kills survived, damage told.
 #![recursion_limit = "256"]
 
+mod backbones;
 mod bench;
 mod curves;
 mod damage;

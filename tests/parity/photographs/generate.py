@@ -147,15 +147,15 @@ def gap(one, other) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-def main() -> None:
-    torch.set_grad_enabled(False)
-    found = formula.versions("torch", "torchvision", "timm", "open_clip_torch", "bcos", "pillow", "scikit-image", "numpy")
-    photographs()
+def same(x):
+    return x
+
+
+def networks() -> dict:
+    """Model, transform, module of the features, what follows it before they are read."""
     relu = torch.nn.functional.relu
-    same = lambda x: x
     models = torchvision.models
-    # Model, transform, module of the features, what follows it before they are read.
-    networks = {
+    return {
         "resnet18": (models.resnet18(num_classes=CLASSES), IMAGENET, lambda m: m.layer4, same),
         "resnet50": (timm.create_model("resnet50", num_classes=CLASSES), IMAGENET, lambda m: m.layer4, same),
         # torchvision's ReLU behind norm5 is in `forward`.
@@ -169,13 +169,20 @@ def main() -> None:
             same,
         ),
     }
+
+
+def main() -> None:
+    torch.set_grad_enabled(False)
+    found = formula.versions("torch", "torchvision", "timm", "open_clip_torch", "bcos", "pillow", "scikit-image", "numpy")
+    photographs()
+    models = torchvision.models
     peers = {
         "resnet50": (models.resnet50(num_classes=CLASSES), lambda m: m.layer4, same),
         # timm's norm5 has its ReLU inside.
         "densenet121": (timm.create_model("densenet121", num_classes=CLASSES), lambda m: m.features, same),
     }
     cases = {}
-    for name, (model, transform, features, after) in networks.items():
+    for name, (model, transform, features, after) in networks().items():
         tensors = formula.fill(model)
         images = batch(transform)
         factors = calibrate(model, images)

@@ -110,12 +110,14 @@ fn residual_name(network: &ResNet) -> Option<String> {
         let wide = ResNet { block: Block::WideBottleneck, ..usual.clone() };
         let clip = Stem { kernel: 3, ..usual.stem };
         let clip = ResNet { block: Block::ClipBottleneck, stem: clip, ..usual.clone() };
+        // Depth 34 has the block counts of depth 50.
+        let deep = usual.block == Block::Bottleneck;
         if usual == *network {
             Some(format!("ResNet-{depth}"))
-        } else if clip == *network {
+        } else if deep && clip == *network {
             Some(format!("CLIP ResNet-{depth}"))
         } else {
-            (wide == *network && usual.block == Block::Bottleneck).then(|| format!("wide ResNet-{depth}-2"))
+            (deep && wide == *network).then(|| format!("wide ResNet-{depth}-2"))
         }
     })
 }

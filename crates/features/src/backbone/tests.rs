@@ -140,6 +140,9 @@ fn an_inspection_names_network_layout_and_preprocessing() {
     }
     let wide = ResNet { block: Block::WideBottleneck, ..ResNet::imagenet(Family::Resnet, 50).expect("a known depth") };
     assert_eq!(Architecture::from(wide).name(), "wide ResNet-50-2");
+    let usual = ResNet::imagenet(Family::Resnet, 50).expect("a known depth");
+    let clip = ResNet { block: Block::ClipBottleneck, stem: Stem { kernel: 3, ..usual.stem }, ..usual };
+    assert_eq!(Architecture::from(clip).name(), "CLIP ResNet-50");
 }
 
 #[test]
