@@ -2,7 +2,7 @@
 //!
 //! Each folder has the script that made the expected numbers, with its tolerance and the reason for it. To make them
 //! again: a Python environment with `torch torchvision bcos zennit captum grad-cam lime quantus numpy scikit-learn
-//! blake3`, then `python CASE/generate.py`.
+//! scikit-image blake3`, then `python CASE/generate.py`.
 #![allow(clippy::print_stderr, reason = "how close a comparison was is worth reading")]
 #![recursion_limit = "256"]
 
@@ -14,6 +14,7 @@ mod files;
 mod formula;
 mod peers;
 mod probes;
+mod quickshift;
 mod resnet;
 
 #[test]
