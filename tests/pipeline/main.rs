@@ -6,6 +6,7 @@ mod curves;
 mod damage;
 mod kill;
 mod readers;
+mod storage;
 
 use std::{path::PathBuf, time::SystemTime};
 
