@@ -13,6 +13,7 @@ mod expected;
 mod files;
 mod formula;
 mod peers;
+mod photograph;
 mod probes;
 mod quickshift;
 mod resnet;
