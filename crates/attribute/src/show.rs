@@ -139,7 +139,7 @@ impl Column {
     fn name(self) -> &'static str {
         match self {
             Self::Map(method) => method.name(),
-            Self::Picture => "what bcos sees, in colour",
+            Self::Picture => "bcos in colour",
         }
     }
 }

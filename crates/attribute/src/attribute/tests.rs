@@ -359,6 +359,12 @@ fn what_cannot_be_done_says_why() {
         ("disk_budget = \"20 kB\"", 2, "disk_budget allows 20 kB"),
         ("disk_budget = \"20 km\"", 2, "500 MB"),
         ("storage = { pixels = \"compact\" }", 2, "storage.pixels"),
+        (
+            "methods = [\"kernel_shap\"]\n\
+             kernel_shap = { samples = 4, segments = 2, segmentation = \"quickshift\" }",
+            2,
+            "kernel_shap.samples is 4, grid3/0000 has",
+        ),
         ("var = { methods = [\"gradient\"] }", 2, "var.methods"),
     ] {
         let error = run(&scratch.stage(more, false)).unwrap_err();
