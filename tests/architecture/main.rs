@@ -12,7 +12,7 @@ use source::{Source, root, rust_files};
 /// Upstream first: a crate may use those before it and nothing else of ours.
 const CRATES: [&str; 5] = ["features", "probe", "attribute", "evaluate", "report"];
 
-const TABLES: [&Table; 12] = [
+const TABLES: [&Table; 14] = [
     &features::table::IMAGES,
     &features::table::BAD_IMAGES,
     &features::table::FEATURES,
@@ -22,6 +22,8 @@ const TABLES: [&Table; 12] = [
     &probe::table::PREDICTIONS,
     &attribute::table::GRIDS,
     &attribute::table::MAPS,
+    &attribute::table::COMPACT,
+    &attribute::table::SEGMENTS,
     &evaluate::table::SCORES,
     &evaluate::table::CURVES,
     &report::table::SUMMARY,

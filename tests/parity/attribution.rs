@@ -89,6 +89,9 @@ fn maps_of_a_bcos_network_match_the_package() {
         .expect("every layer has its rules");
 
     let [count, _, rows, columns] = images.dims();
+    let pictures = explainer.pictures(&images.clone().narrow(0, 0, 1), &TARGETS);
+    assert_eq!(pictures.iter().map(|picture| (picture.head, picture.target)).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
+    stored.pictures.check_network(&pictures[0].pixels);
     let mut found: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     for image in images.chunk(count, 0) {
         let image: Tensor<4> = image;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use features::{
     backbone::{NamedTensor, NamedTensors},
+    images::{Rgb, decode},
     tensor::{Device, Tensor, from_vec, to_vec},
 };
 use serde::de::DeserializeOwned;
@@ -28,6 +29,12 @@ pub fn read<T: DeserializeOwned>(case: &str) -> T {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join(case).join("expected.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// One of `tests/parity/small_photographs`.
+pub fn photograph(name: &str) -> Rgb {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/small_photographs").join(format!("{name}.jpg"));
+    decode(&std::fs::read(&path).expect("the photograph is there")).expect("it is a JPEG file")
 }
 
 /// The formula's checkpoint; running variances are multiplied by their factor where one is stored.

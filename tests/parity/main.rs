@@ -15,8 +15,10 @@ mod formula;
 mod gradients;
 mod masks;
 mod peers;
+mod photograph_maps;
 mod photographs;
 mod probes;
+mod quickshift;
 mod resnet;
 
 #[test]

@@ -21,17 +21,25 @@ use crate::{expected, formula};
 
 #[derive(serde::Deserialize)]
 struct Expected {
-    tolerance: f32,
     image: [usize; 4],
-    stride: usize,
-    mean: [f32; 3],
-    std: [f32; 3],
+    #[serde(flatten)]
+    frame: Frame,
     small: Case,
     resnet50: Case,
 }
 
+/// What all cases of a file share.
 #[derive(serde::Deserialize)]
-struct Case {
+pub struct Frame {
+    pub tolerance: f32,
+    /// One pixel of so many is stored.
+    pub stride: usize,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+#[derive(serde::Deserialize)]
+pub struct Case {
     blocks: [usize; 4],
     targets: Vec<usize>,
     tensors: Vec<(String, Vec<usize>)>,
@@ -44,7 +52,7 @@ struct Case {
 
 /// Every so manieth pixel of a map, in millionths of the largest, and the map's sum.
 #[derive(serde::Deserialize)]
-struct Sampled {
+pub struct Sampled {
     largest: f64,
     sum: f64,
     magnitude: f64,
@@ -52,7 +60,7 @@ struct Sampled {
 }
 
 impl Sampled {
-    fn check(&self, what: &str, found: &[f32], stride: usize, tolerance: f32) {
+    pub fn check(&self, what: &str, found: &[f32], stride: usize, tolerance: f32) {
         let samples: Vec<f32> = found.iter().step_by(stride).map(|v| v / self.largest as f32).collect();
         assert_eq!(samples.len(), self.millionths.len(), "{what}: number of samples");
         let error = samples.iter().zip(&self.millionths).map(|(v, m)| (v - *m as f32 / 1e6).abs());
@@ -98,9 +106,8 @@ fn head(tensors: &NamedTensors) -> Network {
     Network::new(vec![dense("head0"), Layer::Relu, dense("head1"), Layer::GlobalAvgPool])
 }
 
-fn check(depth: usize, case: fn(&Expected) -> &Case) {
-    let stored: Expected = expected::read("peers");
-    let case = case(&stored);
+/// Holds a ResNet of some depth, explaining these pixels in [0, 1], against what is stored.
+pub fn check(frame: &Frame, case: &Case, depth: usize, mut pixels: Vec<f32>, shape: [usize; 4]) {
     let device = cpu();
     let tensors = expected::checkpoint(&case.tensors, &BTreeMap::new());
     let mut architecture = ResNet::imagenet(Family::Resnet, depth).expect("a known depth");
@@ -114,13 +121,12 @@ fn check(depth: usize, case: fn(&Expected) -> &Case) {
     apart.layers[3] = Layer::MaxPool(Pool { kernel: 2, stride: 2, padding: 0 });
     let head = head(&tensors);
 
-    let [_, _, rows, columns] = stored.image;
-    let mut pixels = formula::image(stored.image);
+    let [_, _, rows, columns] = shape;
     for (channel, plane) in pixels.chunks_exact_mut(rows * columns).enumerate() {
-        plane.iter_mut().for_each(|v| *v = (*v - stored.mean[channel]) / stored.std[channel]);
+        plane.iter_mut().for_each(|v| *v = (*v - frame.mean[channel]) / frame.std[channel]);
     }
-    let image = from_vec(pixels, stored.image, &device);
-    let bound = |pixel: f32| (0..3).map(|c| (pixel - stored.mean[c]) / stored.std[c]).collect::<Vec<_>>();
+    let image = from_vec(pixels, shape, &device);
+    let bound = |pixel: f32| (0..3).map(|c| (pixel - frame.mean[c]) / frame.std[c]).collect::<Vec<_>>();
 
     let names: BTreeSet<&str> = case.maps.keys().filter_map(|key| Some(key.split_once('/')?.0)).collect();
     assert_eq!(names.len() * case.targets.len(), case.maps.len());
@@ -139,8 +145,8 @@ fn check(depth: usize, case: fn(&Expected) -> &Case) {
             let target = case.targets[map.target];
             let at = if variant.is_empty() { String::new() } else { format!("@{variant}") };
             let name = format!("{}{at}/{target}", map.method);
-            let tolerance = stored.tolerance.max(case.float32_gaps[&name]);
-            case.maps[&name].check(&name, &map.values, stored.stride, tolerance);
+            let tolerance = frame.tolerance.max(case.float32_gaps[&name]);
+            case.maps[&name].check(&name, &map.values, frame.stride, tolerance);
             if !deep_lift {
                 let logit = case.logits[target];
                 assert!((map.logit - logit).abs() < 1e-4, "{name}: logit {} is not {logit}", map.logit);
@@ -155,10 +161,12 @@ fn check(depth: usize, case: fn(&Expected) -> &Case) {
 
 #[test]
 fn methods_on_a_small_network_match_their_peers() {
-    check(18, |stored| &stored.small);
+    let stored: Expected = expected::read("peers");
+    check(&stored.frame, &stored.small, 18, formula::image(stored.image), stored.image);
 }
 
 #[test]
 fn methods_on_resnet50_match_their_peers() {
-    check(50, |stored| &stored.resnet50);
+    let stored: Expected = expected::read("peers");
+    check(&stored.frame, &stored.resnet50, 50, formula::image(stored.image), stored.image);
 }

@@ -8,6 +8,7 @@ mod damage;
 mod data_sets;
 mod kill;
 mod readers;
+mod storage;
 
 use std::{path::PathBuf, time::SystemTime};
 

@@ -1,9 +1,11 @@
 //! The `attribute` stage: grids, scenes and tiles in, one map for each target, probe and method out.
 
+mod rows;
+
 use std::{path::PathBuf, time::Instant};
 
 use features::{
-    artifact::{Artifact, ArtifactSpec, Begin, Cells, Input, Reader, TableSpec, round_mantissa},
+    artifact::{Artifact, ArtifactSpec, Begin, Cells, Input, Reader, TableSpec},
     backbone::Backbone,
     error::{Error, Result},
     extract::FeaturesConfig,
@@ -21,17 +23,21 @@ use probe::{
 use rayon::prelude::*;
 
 use crate::{
+    budget::{self, Bytes},
+    compact::{COMPACT_DIR, KEEP_BITS, SEGMENTS_DIR},
     config::{AttributeConfig, IntegratedGradients, Missing, select},
     explain::{Explainer, Head},
     forecast::Forecast,
     grid,
     item::{Item, ItemKind, map_shape, of_grid, of_scene, of_tile, side},
     method::Method,
-    table::{GRIDS, GridRows, MAPS, MapRows},
+    storage::Storage,
+    table::{COMPACT, CompactRows, GRIDS, GridRows, MAPS, MapRows, SEGMENTS, SegmentRows},
 };
+use rows::ItemRows;
 
 /// Raised whenever the same configuration would give other maps.
-const ALGORITHM: u32 = 4;
+const ALGORITHM: u32 = 5;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
 /// Directory of the grid table.
@@ -45,7 +51,8 @@ pub fn run(stage: &Stage) -> Result<()> {
     let job = Job::prepare(stage)?;
     let items = &job.items;
     let worker = Worker::new(&job, stage.seed)?;
-    Forecast::of(&worker, items, job.config.keep_bits).check(&job.config)?;
+    let forecast = Forecast::of(&worker, items, &job.config);
+    forecast.check(&job.config)?;
     let spec = spec(stage, &job)?;
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
@@ -56,6 +63,8 @@ pub fn run(stage: &Stage) -> Result<()> {
         Begin::Work(artifact) => artifact,
     };
     let pending = artifact.pending();
+    let needed = forecast.bytes * pending.len() as f64 / items.len().div_ceil(PART) as f64;
+    budget::check(&stage.out, Bytes(needed), budget::free(&stage.out)?)?;
     let part_items = |part: usize| &items[part * PART..items.len().min((part + 1) * PART)];
     let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
     let progress = stage.progress("attribute", todo as u64, "items");
@@ -67,13 +76,13 @@ pub fn run(stage: &Stage) -> Result<()> {
             progress.advance(1);
             rows
         };
-        let rows: Vec<Result<MapRows>> = match worker.threads() {
+        let rows: Vec<Result<ItemRows>> = match worker.threads() {
             2.. => part_items(part).par_iter().map(explain).collect(),
             _ => part_items(part).iter().map(explain).collect(),
         };
         let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
-        maps += rows.iter().map(MapRows::len).sum::<usize>();
-        artifact.write_part(part, tables(part_items(part), rows))?;
+        maps += rows.iter().map(ItemRows::len).sum::<usize>();
+        artifact.write_part(part, tables(part_items(part), rows, &job.config.storage))?;
     }
     drop(progress);
     let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
@@ -212,13 +221,19 @@ fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
             meta: [
                 note("map_axes", "rows, columns".to_string()),
                 note("backbone", backbone.name.clone()),
-                note("keep_bits", config.keep_bits.to_string()),
+                note(KEEP_BITS, config.keep_bits.to_string()),
                 note(Preprocessing::NOTE, backbone.preprocessing().note()),
             ]
             .into(),
         });
     }
-    tables.push(TableSpec { table: &GRIDS, dir: GRIDS_DIR.to_string(), shapes: vec![], meta: [].into() });
+    let plain = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: [].into() };
+    tables.push(plain(&GRIDS, GRIDS_DIR));
+    if !config.storage.is_full() {
+        let meta = [(KEEP_BITS.to_string(), config.keep_bits.to_string())].into();
+        tables.push(TableSpec { meta, ..plain(&COMPACT, COMPACT_DIR) });
+        tables.push(plain(&SEGMENTS, SEGMENTS_DIR));
+    }
     Ok(ArtifactSpec {
         stage: "attribute",
         path: stage.out.join(PathBuf::from("attribute")),
@@ -230,13 +245,16 @@ fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
     })
 }
 
-/// The rows of a part, table by table: maps of each kind, then grids.
-fn tables(items: &[Item], rows: Vec<MapRows>) -> Vec<(usize, Vec<Cells>)> {
+/// The rows of a part, table by table: maps of each kind, grids, and what is kept in less.
+fn tables(items: &[Item], rows: Vec<ItemRows>, storage: &Storage) -> Vec<(usize, Vec<Cells>)> {
     let mut maps: [MapRows; ItemKind::ALL.len()] = Default::default();
     let mut grids = GridRows::default();
+    let (mut compact, mut segments) = (CompactRows::default(), SegmentRows::default());
     for (item, rows) in items.iter().zip(rows) {
         let table = ItemKind::ALL.iter().position(|kind| *kind == item.kind).unwrap_or_default();
-        maps[table].append(rows);
+        maps[table].append(rows.maps);
+        compact.append(rows.compact);
+        segments.append(rows.segments);
         if let Some(cells) = &item.grid {
             grids.grid_id.push(item.image_id);
             grids.grid_size.push(cells.size as i32);
@@ -245,10 +263,12 @@ fn tables(items: &[Item], rows: Vec<MapRows>) -> Vec<(usize, Vec<Cells>)> {
             grids.cell_px.push(cells.side as i32);
         }
     }
-    let count = maps.len();
-    let mut tables: Vec<_> = maps.into_iter().map(MapRows::cells).enumerate().collect();
-    tables.push((count, grids.cells()));
-    tables
+    let mut tables: Vec<Vec<Cells>> = maps.into_iter().map(MapRows::cells).collect();
+    tables.push(grids.cells());
+    if !storage.is_full() {
+        tables.extend([compact.cells(), segments.cells()]);
+    }
+    tables.into_iter().enumerate().collect()
 }
 
 /// All that is needed to explain an item.
@@ -256,6 +276,7 @@ pub(crate) struct Worker {
     preprocess: Preprocess,
     device: Device,
     keep_bits: u32,
+    storage: Storage,
     full: Explainer,
     /// Without integrated gradients, for items outside their scope.
     short: Explainer,
@@ -274,6 +295,7 @@ impl Worker {
             preprocess: backbone.encoding.preprocess(),
             device: device.clone(),
             keep_bits: config.keep_bits,
+            storage: config.storage,
             full: Explainer::new(backbone, heads.clone(), settings.clone())?,
             short: Explainer::new(backbone, fewer, settings)?,
         })
@@ -299,39 +321,14 @@ impl Worker {
         }
     }
 
-    pub(crate) fn rows(&self, item: &Item) -> Result<MapRows> {
+    pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {
         let explainer = self.explainer(item);
         let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
         let classes: Vec<usize> = item.targets.iter().map(|(_, class)| *class as usize).collect();
-        let mut rows = MapRows::default();
-        for mut map in explainer.explain(&image, &classes, &item.name)? {
-            let probe = &explainer.heads()[map.head].id;
-            if map.values.iter().any(|value| !value.is_finite()) {
-                let method = map.name();
-                return Err(Error::BadData(format!(
-                    "{}: {method} of probe {probe} is not finite; check the weights of probe and backbone",
-                    item.name
-                )));
-            }
-            let (index, class) = item.targets[map.target];
-            rows.item.push(item.name.clone());
-            rows.item_kind.push(item.kind.name().to_string());
-            rows.grid_size.push(item.kind.grid_size());
-            rows.image_id.push(item.image_id);
-            rows.target_index.push(index);
-            rows.target_class.push(class);
-            rows.probe_id.push(probe.clone());
-            rows.method.push(map.name());
-            rows.logit.push(map.logit);
-            rows.relevance_sum.push(map.relevance_sum() as f32);
-            rows.explained.push(map.check.explained);
-            rows.completeness_error.push(map.check.completeness_error);
-            rows.absorbed_fraction.push(map.check.absorbed_fraction);
-            rows.degenerate.push(map.check.degenerate.map(|method| method.to_string()));
-            rows.height.push(item.picture.height as i32);
-            rows.width.push(item.picture.width as i32);
-            round_mantissa(&mut map.values, self.keep_bits);
-            rows.map.append(&mut map.values);
+        let mut rows = ItemRows::default();
+        for map in explainer.explain(&image, &classes, &item.name)? {
+            let kept = self.storage.kept(map.method, map.after);
+            rows.push(item, &explainer.heads()[map.head], map, kept, self.keep_bits)?;
         }
         Ok(rows)
     }

@@ -18,7 +18,8 @@ use crate::show::ShowArgs;
         OUT/attribute.grid2   maps of 2 x 2 grids\n  \
         OUT/attribute.scenes  maps of scenes, every class in a scene being a target\n  \
         OUT/attribute.tiles   maps of single tiles\n  \
-        OUT/attribute.grids   which tiles each grid is made of\n\n\
+        OUT/attribute.grids   which tiles each grid is made of\n  \
+        OUT/attribute.compact, OUT/attribute.segments  where [attribute.storage] keeps maps in less\n\n\
         Each picture has one forward pass, which all targets, probes and methods share.",
     after_help = "Section of the experiment file, with its defaults:\n\n  \
         [attribute]\n  \
@@ -33,7 +34,11 @@ use crate::show::ShowArgs;
         confidence = 0.95         # smallest softmax probability of a tile\n  \
         chunk = 8                 # cotangents at once: memory against speed\n  \
         keep_bits = 7             # mantissa bits of a stored map value\n  \
-        # disk_budget = 10        # GB; a run whose maps would take more is refused before it starts\n\n  \
+        # disk_budget = \"10 GB\" # a run whose maps would take more is refused before it starts\n\n  \
+        [attribute.storage]       # full: every pixel; compact: what the same map is made from; digest: sums of cells\n  \
+        class_activation = \"full\" # compact: at the features' size\n  \
+        segments = \"full\"         # lime, kernel_shap; compact: a value a segment\n  \
+        pixels = \"full\"           # all others; full or digest\n\n  \
         [attribute.integrated_gradients]\n  \
         steps = 16\n  \
         quadrature = \"gauss_legendre\"            # or midpoint\n  \
@@ -58,7 +63,7 @@ use crate::show::ShowArgs;
         [attribute.lime]\n  \
         samples = 500\n  \
         segments = 100            # about\n  \
-        segmentation = \"slic\"     # or grid\n\n  \
+        segmentation = \"slic\"     # or grid, or quickshift with the lime package's settings, which takes no count\n\n  \
         [attribute.kernel_shap]\n  \
         samples = 512\n  \
         segments = 50\n  \

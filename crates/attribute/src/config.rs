@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     baseline::Baseline,
+    budget::Bytes,
     competition::Var,
     explain::Settings,
     method::{
         Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime,
         occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
+    storage::{Kept, Storage},
 };
 
 /// What is explained, by which methods, for which probes.
@@ -57,8 +59,11 @@ pub struct AttributeConfig {
     pub chunk: usize,
     /// Mantissa bits kept of each map value, 1 to 23.
     pub keep_bits: u32,
-    /// Most room on disk that all maps may take, in GB; a run that would take more is refused before it starts.
-    pub disk_budget: Option<f64>,
+    /// What is kept of the maps.
+    pub storage: Storage,
+    /// Most room on disk that all maps may take, like "500 MB" (a bare number is in GB); a run that would take more is
+    /// refused before it starts.
+    pub disk_budget: Option<Bytes>,
 }
 
 /// Integrated gradients cost many times more than other methods, so they have a scope of their own.
@@ -114,6 +119,7 @@ impl Default for AttributeConfig {
             var: Var::default(),
             chunk: 8,
             keep_bits: 7,
+            storage: Storage::default(),
             disk_budget: None,
         }
     }
@@ -149,6 +155,8 @@ impl AttributeConfig {
             "kernel_shap.samples must be at least twice kernel_shap.segments, or the values are not determined"
         } else if self.var.methods.iter().any(|method| !self.methods.contains(method)) {
             "var.methods must be among methods"
+        } else if self.storage.pixels == Kept::Compact {
+            "storage.pixels must be full or digest; only class activation and segments have a compact form"
         } else if self.methods.is_empty() {
             "methods must name at least one method"
         } else if self.targets_per_grid == Some(0) {

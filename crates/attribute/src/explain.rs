@@ -10,11 +10,13 @@ mod contrasted;
 mod cost;
 mod masked;
 mod pass;
+mod pictured;
 mod pixels;
 mod site;
 
 pub use check::Check;
 pub use cost::Cost;
+pub use pictured::Picture;
 
 use std::collections::BTreeSet;
 
@@ -34,6 +36,7 @@ use crate::{
         lime::Lime, lrp, occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
     plan::{Entry, Plan},
+    storage::Short,
 };
 use pass::Pass;
 use site::Site;
@@ -114,6 +117,8 @@ pub struct Map {
     pub check: Check,
     /// `[h * w]`, row-major, sign kept.
     pub values: Vec<f32>,
+    /// What the values were made from, where that is less.
+    pub short: Option<Short>,
 }
 
 /// What was done to a finished map.
@@ -237,7 +242,7 @@ impl Explainer {
     /// Random draws are keyed by the settings' seed and by `key`, the name of the image.
     ///
     /// # Errors
-    /// `BadData` for a target that a head has no logit for.
+    /// `BadData` for a target that a head has no logit for, `Usage` where KernelSHAP has too few coalitions.
     pub fn explain(&self, image: &Tensor<4>, targets: &[usize], key: &str) -> Result<Vec<Map>> {
         let through = self.site.is_some() || self.groups.iter().any(|group| !group.methods.is_empty());
         let pass = match through {
@@ -259,14 +264,14 @@ impl Explainer {
         found.extend(self.features(&pass, targets));
         found.extend(self.contrasted(image, targets));
         found.extend(self.averaged(image, &logits, targets, key));
-        found.extend(self.masked(image, &logits, targets, key));
+        found.extend(self.masked(image, &logits, targets, key)?);
         let mut maps: Vec<Map> = found
             .into_iter()
             .map(|found| {
-                let Found { head, target, method, promise, values } = found;
+                let Found { head, target, method, promise, values, short } = found;
                 let logit = logits[head][targets[target]];
                 let check = Check::of(method, &self.heads[head].network, logit, promise, &values);
-                Map { head, target, method, after: After::Nothing, logit, check, values }
+                Map { head, target, method, after: After::Nothing, logit, check, values, short }
             })
             .collect();
         maps.extend(self.competed(&maps, targets.len()));
@@ -293,7 +298,8 @@ impl Explainer {
                     after: After::Var,
                     check: Check::default(),
                     values,
-                    ..map.clone()
+                    short: None,
+                    ..*map
                 }));
             }
         }
@@ -327,6 +333,14 @@ struct Found {
     method: Method,
     promise: Option<f32>,
     values: Vec<f32>,
+    short: Option<Short>,
+}
+
+impl Found {
+    /// A map for a picture of `size` `[rows, columns]` that is made of less, without a promise.
+    fn of_short(head: usize, target: usize, method: Method, short: Short, size: [usize; 2]) -> Self {
+        Self { head, target, method, promise: None, values: short.spread(size), short: Some(short) }
+    }
 }
 
 /// The composites that a method pulls back by, and whether its maps are read from that pull-back at the pixels.

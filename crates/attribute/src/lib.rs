@@ -8,10 +8,13 @@
 pub mod attribute;
 pub mod baseline;
 pub mod batch;
+pub mod budget;
 pub mod cli;
+pub mod compact;
 pub mod competition;
 pub mod composite;
 pub mod config;
+pub mod enlarge;
 pub mod explain;
 pub mod forecast;
 pub mod grid;
@@ -24,6 +27,7 @@ pub mod regression;
 pub mod rule;
 pub mod segment;
 pub mod show;
+pub mod storage;
 pub mod table;
 pub mod tape;
 

@@ -1,5 +1,7 @@
 //! Segments: the pieces of a picture that LIME and KernelSHAP switch on and off.
 
+mod quickshift;
+
 use features::tensor::{Tensor, from_vec, to_vec};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,9 @@ pub enum Segmentation {
     Grid,
     /// SLIC: pieces of one colour that follow edges (Achanta et al. 2012).
     Slic,
+    /// Quickshift with the settings of the `lime` package, as the published code has it; the picture alone decides how
+    /// many pieces there are.
+    Quickshift,
 }
 
 /// A picture cut into pieces.
@@ -29,11 +34,12 @@ const ROUNDS: usize = 10;
 
 impl Segments {
     /// Cuts a picture of `size` `[rows, columns]` with these colours in [0, 1], channel by channel, into about `count`
-    /// pieces.
+    /// pieces; quickshift takes no count.
     pub fn cut(how: Segmentation, colours: &[f32], size: [usize; 2], count: usize) -> Self {
         match how {
             Segmentation::Grid => Self::grid(size, count),
             Segmentation::Slic => slic(colours, size, count),
+            Segmentation::Quickshift => quickshift::quickshift(colours, size),
         }
     }
 
@@ -161,13 +167,13 @@ fn connected(labels: &[usize], columns: usize, smallest: usize) -> Segments {
     Segments { labels: found, count }
 }
 
-/// sRGB in [0, 1] to CIE Lab, white point D65.
+/// sRGB in [0, 1] to CIE Lab, white point D65 of 2 degrees, with the constants of scikit-image.
 fn lab(rgb: [f64; 3]) -> [f64; 3] {
     let [r, g, b] = rgb.map(|v| if v > 0.04045 { ((v + 0.055) / 1.055).powf(2.4) } else { v / 12.92 });
     let f = |t: f64| if t > 0.008856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
-    let x = f((0.412453 * r + 0.357580 * g + 0.180423 * b) / 0.950456);
+    let x = f((0.412453 * r + 0.357580 * g + 0.180423 * b) / 0.95047);
     let y = f(0.212671 * r + 0.715160 * g + 0.072169 * b);
-    let z = f((0.019334 * r + 0.119193 * g + 0.950227 * b) / 1.088754);
+    let z = f((0.019334 * r + 0.119193 * g + 0.950227 * b) / 1.08883);
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }
 

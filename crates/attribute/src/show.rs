@@ -18,7 +18,7 @@ use features::{
 use crate::{
     attribute::heads,
     config::AttributeConfig,
-    explain::{Explainer, Map},
+    explain::{Explainer, Map, Picture},
     method::Method,
 };
 
@@ -82,18 +82,22 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
         args.classes.clone()
     };
     let maps = explainer.explain(&image, &classes, &args.image.display().to_string())?;
-    let columns: Vec<Method> =
-        config.methods.iter().copied().filter(|method| maps.iter().any(|map| map.method == *method)).collect();
+    let pictures = explainer.pictures(&image, &classes);
+    let shown = config.methods.iter().copied().filter(|method| maps.iter().any(|map| map.method == *method));
+    let columns: Vec<Column> = shown
+        .flat_map(|method| [Some(Column::Map(method)), (method == Method::Bcos).then_some(Column::Picture)])
+        .flatten()
+        .collect();
     let rows: Vec<(usize, usize)> =
         (0..classes.len()).flat_map(|target| (0..explainer.heads().len()).map(move |head| (target, head))).collect();
-    let sheet = sheet(&picture, &maps, &columns, &rows);
+    let sheet = sheet(&picture, &maps, &pictures, &columns, &rows);
     fs::write(&args.sheet, sheet.encode_png()?).map_err(|error| {
         Error::CannotWrite(format!("{}: {error}; choose another place with --sheet", args.sheet.display()))
     })?;
     let mut told = vec![format!(
         "attribute: {}: the picture, then {}",
         args.sheet.display(),
-        columns.iter().map(|method| method.name()).collect::<Vec<_>>().join(", ")
+        columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(", ")
     )];
     for (row, (target, head)) in rows.iter().enumerate() {
         let logit = maps.iter().find(|map| (map.target, map.head) == (*target, *head)).map_or(0.0, |map| map.logit);
@@ -122,8 +126,26 @@ fn picture(image: &Path, table: &Path) -> Result<Rgb> {
     })
 }
 
+/// What stands in a column of the sheet, the first one apart.
+#[derive(Clone, Copy, Debug)]
+enum Column {
+    /// The maps of a method.
+    Map(Method),
+    /// The coloured pictures of a B-cos network.
+    Picture,
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Map(method) => method.name(),
+            Self::Picture => "bcos in colour",
+        }
+    }
+}
+
 /// A row for each probe and class, a column for the picture and for each method; white where there is no map.
-fn sheet(picture: &Rgb, maps: &[Map], columns: &[Method], rows: &[(usize, usize)]) -> Rgb {
+fn sheet(picture: &Rgb, maps: &[Map], pictures: &[Picture], columns: &[Column], rows: &[(usize, usize)]) -> Rgb {
     let (height, width) = (picture.height, picture.width);
     let wide = (columns.len() + 1) * (width + GAP) - GAP;
     let tall = rows.len() * (height + GAP) - GAP;
@@ -136,10 +158,19 @@ fn sheet(picture: &Rgb, maps: &[Map], columns: &[Method], rows: &[(usize, usize)
     };
     for (row, (target, head)) in rows.iter().enumerate() {
         paste(row, 0, &picture.data);
-        for (column, method) in columns.iter().enumerate() {
-            let here = |map: &&Map| (map.target, map.head, map.method) == (*target, *head, *method);
-            if let Some(map) = maps.iter().find(here) {
-                paste(row, column + 1, &coloured(&map.values));
+        for (column, what) in columns.iter().enumerate() {
+            let pixels = match what {
+                Column::Map(method) => {
+                    let here = |map: &&Map| (map.target, map.head, map.method) == (*target, *head, *method);
+                    maps.iter().find(here).map(|map| coloured(&map.values))
+                }
+                Column::Picture => {
+                    let here = |picture: &&Picture| (picture.target, picture.head) == (*target, *head);
+                    pictures.iter().find(here).map(|picture| on_white(&picture.pixels))
+                }
+            };
+            if let Some(pixels) = pixels {
+                paste(row, column + 1, &pixels);
             }
         }
     }
@@ -156,6 +187,12 @@ fn coloured(values: &[f32]) -> Vec<u8> {
         if *value >= 0.0 { [255, paled, paled] } else { [paled, paled, 255] }
     };
     values.iter().flat_map(colour).collect()
+}
+
+/// Pixels of some opacity before a white ground.
+fn on_white(pixels: &[[f32; 4]]) -> Vec<u8> {
+    let before = |value: f32, opacity: f32| ((value * opacity + 1.0 - opacity) * 255.0).round() as u8;
+    pixels.iter().flat_map(|&[r, g, b, opacity]| [r, g, b].map(|value| before(value, opacity))).collect()
 }
 
 #[cfg(test)]
@@ -180,10 +217,13 @@ mod tests {
             logit: 0.0,
             check: Check::default(),
             values: values.to_vec(),
+            short: None,
         };
         let maps = [map(Method::Lrp, [1.0, 0.0]), map(Method::GradCam, [-1.0, 0.0])];
-        let sheet = sheet(&picture, &maps, &[Method::GradCam, Method::Lrp], &[(0, 0), (1, 0)]);
-        assert_eq!((sheet.width, sheet.height), (3 * (2 + GAP) - GAP, 2 * (1 + GAP) - GAP));
+        let pictures = [Picture { head: 0, target: 1, pixels: vec![[1.0, 0.0, 0.2, 1.0], [0.0, 1.0, 0.0, 0.5]] }];
+        let columns = [Column::Map(Method::GradCam), Column::Map(Method::Lrp), Column::Picture];
+        let sheet = sheet(&picture, &maps, &pictures, &columns, &[(0, 0), (1, 0)]);
+        assert_eq!((sheet.width, sheet.height), (4 * (2 + GAP) - GAP, 2 * (1 + GAP) - GAP));
         assert_eq!(sheet.data[..6], [1, 2, 3, 4, 5, 6]);
         let at = |row: usize, column: usize| {
             let start = (row * (1 + GAP) * sheet.width + column * (2 + GAP)) * 3;
@@ -191,5 +231,8 @@ mod tests {
         };
         assert_eq!((at(0, 1), at(0, 2)), (&[0u8, 0, 255][..], &[255u8, 0, 0][..]));
         assert_eq!((at(1, 0), at(1, 1)), (&[1u8, 2, 3][..], &[255u8, 255, 255][..]));
+        assert_eq!((at(0, 3), at(1, 3)), (&[255u8, 255, 255][..], &[255u8, 0, 51][..]));
+        let last = ((1 + GAP) * sheet.width + 3 * (2 + GAP) + 1) * 3;
+        assert_eq!(sheet.data[last..last + 3], [128, 255, 128]);
     }
 }

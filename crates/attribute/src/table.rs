@@ -1,5 +1,8 @@
 //! Declarations of the tables this crate writes: the grids that were built, and the maps.
 
+mod compact;
+
+pub use compact::{CompactRows, SegmentRows};
 use features::artifact::{Cells, Column, Columns, Table, Values, Version};
 use features::error::Result;
 
@@ -17,54 +20,105 @@ pub const GRIDS: Table = Table {
     ],
 };
 
+/// The columns of a map's identity and checks, and then others.
+macro_rules! about_a_map {
+    ($($more:expr),+ $(,)?) => {
+        &[
+            Column::new("item", Values::Text, "what was explained, like grid3/0012, scenes/00007 or test/00012; unique"),
+            Column::new("item_kind", Values::Text, "grid, scene or tile"),
+            Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes and tiles"),
+            Column::new("image_id", Values::I64, "image_id of the scene or tile, grid_id of the grid"),
+            Column::new(
+                "target_index",
+                Values::I32,
+                "grids: cell, row by row; scenes: position among its classes; tiles: 0",
+            ),
+            Column::new("target_class", Values::I32, "class whose logit is explained"),
+            Column::new("probe_id", Values::Text, "probe whose logit is explained"),
+            Column::new("method", Values::Text, "attribution method"),
+            Column::new("logit", Values::F32, "the explained logit with its offset, for the whole item"),
+            Column::new(
+                "relevance_sum",
+                Values::F32,
+                "sum of the map before rounding: what the method accounts for of the logit",
+            ),
+            Column::nullable(
+                "explained",
+                Values::F32,
+                "what the map should sum to: the logit, without its offset for bcos, or its change from a baseline; \
+                 null where the method promises no sum",
+            ),
+            Column::nullable(
+                "completeness_error",
+                Values::F32,
+                "(relevance_sum - explained) / |explained|; null where no sum is promised or constants may keep a share",
+            ),
+            Column::nullable(
+                "absorbed_fraction",
+                Values::F32,
+                "share of explained that biases, shifts, offsets and stabilisers kept: 1 - relevance_sum / explained",
+            ),
+            Column::nullable(
+                "degenerate",
+                Values::Text,
+                "method that gives the same map on this backbone and head, so that this one is no evidence of its own",
+            ),
+            $($more),+
+        ]
+    };
+}
+
 /// Attribution maps.
 pub const MAPS: Table = Table {
     name: "maps",
     version: Version { major: 1, minor: 1 },
     row: "one map; key item, target_index, probe_id and method",
-    columns: &[
-        Column::new("item", Values::Text, "what was explained, like grid3/0012, scenes/00007 or test/00012; unique"),
-        Column::new("item_kind", Values::Text, "grid, scene or tile"),
-        Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes and tiles"),
-        Column::new("image_id", Values::I64, "image_id of the scene or tile, grid_id of the grid"),
-        Column::new(
-            "target_index",
-            Values::I32,
-            "grids: cell, row by row; scenes: position among its classes; tiles: 0",
-        ),
-        Column::new("target_class", Values::I32, "class whose logit is explained"),
-        Column::new("probe_id", Values::Text, "probe whose logit is explained"),
-        Column::new("method", Values::Text, "attribution method"),
-        Column::new("logit", Values::F32, "the explained logit with its offset, for the whole item"),
-        Column::new(
-            "relevance_sum",
-            Values::F32,
-            "sum of the map before rounding: what the method accounts for of the logit",
-        ),
-        Column::nullable(
-            "explained",
-            Values::F32,
-            "what the map should sum to: the logit, without its offset for bcos, or its change from a baseline; \
-             null where the method promises no sum",
-        ),
-        Column::nullable(
-            "completeness_error",
-            Values::F32,
-            "(relevance_sum - explained) / |explained|; null where no sum is promised or constants may keep a share",
-        ),
-        Column::nullable(
-            "absorbed_fraction",
-            Values::F32,
-            "share of explained that biases, shifts, offsets and stabilisers kept: 1 - relevance_sum / explained",
-        ),
-        Column::nullable(
-            "degenerate",
-            Values::Text,
-            "method that gives the same map on this backbone and head, so that this one is no evidence of its own",
-        ),
+    columns: about_a_map![
         Column::new("height", Values::I32, "rows of the map"),
         Column::new("width", Values::I32, "columns of the map"),
         Column::new("map", Values::Tensor, "attribution of each pixel, sign kept, shape [height, width], rounded"),
+    ],
+};
+
+/// Maps that are not kept at every pixel.
+pub const COMPACT: Table = Table {
+    name: "compact",
+    version: Version { major: 1, minor: 0 },
+    row: "one map that is kept in fewer numbers than it has pixels, of any kind of item; key item, target_index, \
+          probe_id and method",
+    columns: about_a_map![
+        Column::new("height", Values::I32, "rows of the whole map, at the item's size"),
+        Column::new("width", Values::I32, "columns of the whole map"),
+        Column::new(
+            "storage",
+            Values::Text,
+            "native: the map at the features' size; segments: a value for all pixels of a segment; digest: sums, from \
+             which the map cannot be had",
+        ),
+        Column::new("rows", Values::I32, "rows of values; segments: 1; digest: 2"),
+        Column::new("columns", Values::I32, "columns of values; segments: their number; digest: cells"),
+        Column::nullable("cut", Values::Text, "segments: cut of the table segments, lime or kernel_shap"),
+        Column::new(
+            "values",
+            Values::F32List,
+            "row-major, sign kept, not rounded; native: the whole map is their bilinear enlargement with half-pixel \
+             centres; digest: sum of the positive values of the whole, rounded map in each cell of a grid (the item, if \
+             it is none), row by row, then of the negative ones; the whole map of native and segments is rounded to the \
+             footer's keep_bits",
+        ),
+    ],
+};
+
+/// The segments of items, where maps are kept as a value for each.
+pub const SEGMENTS: Table = Table {
+    name: "segments",
+    version: Version { major: 1, minor: 0 },
+    row: "one item cut in one way; key item and cut",
+    columns: &[
+        Column::new("item", Values::Text, "what was cut"),
+        Column::new("cut", Values::Text, "the methods it was cut for: lime (its variants too) or kernel_shap"),
+        Column::new("count", Values::I32, "number of segments"),
+        Column::new("labels", Values::I32List, "segment of each pixel of the item, row-major, from 0"),
     ],
 };
 
@@ -134,7 +188,15 @@ impl MapRows {
     pub const MAP: usize = 16;
 
     /// The columns in declared order.
-    pub fn cells(self) -> Vec<Cells> {
+    pub fn cells(mut self) -> Vec<Cells> {
+        let map = std::mem::take(&mut self.map);
+        let mut cells = self.about();
+        cells.push(Cells::Tensor(map));
+        cells
+    }
+
+    /// All columns but the map.
+    pub(crate) fn about(self) -> Vec<Cells> {
         vec![
             Cells::Text(self.item),
             Cells::Text(self.item_kind),
@@ -152,13 +214,18 @@ impl MapRows {
             Cells::TextOpt(self.degenerate),
             Cells::I32(self.height),
             Cells::I32(self.width),
-            Cells::Tensor(self.map),
         ]
     }
 
     /// The columns of a part that was read.
     pub fn from_cells(cells: Vec<Cells>) -> Result<Self> {
         let mut columns = Columns::new(cells);
+        let about = Self::about_from(&mut columns)?;
+        Ok(Self { map: columns.next()?, ..about })
+    }
+
+    /// All columns but the map.
+    pub(crate) fn about_from(columns: &mut Columns) -> Result<Self> {
         Ok(Self {
             item: columns.next()?,
             item_kind: columns.next()?,
@@ -176,8 +243,31 @@ impl MapRows {
             degenerate: columns.next()?,
             height: columns.next()?,
             width: columns.next()?,
-            map: columns.next()?,
+            map: Vec::new(),
         })
+    }
+
+    /// A copy of row number `row`, with this map.
+    pub fn row(&self, row: usize, map: Vec<f32>) -> Self {
+        Self {
+            item: vec![self.item[row].clone()],
+            item_kind: vec![self.item_kind[row].clone()],
+            grid_size: vec![self.grid_size[row]],
+            image_id: vec![self.image_id[row]],
+            target_index: vec![self.target_index[row]],
+            target_class: vec![self.target_class[row]],
+            probe_id: vec![self.probe_id[row].clone()],
+            method: vec![self.method[row].clone()],
+            logit: vec![self.logit[row]],
+            relevance_sum: vec![self.relevance_sum[row]],
+            explained: vec![self.explained[row]],
+            completeness_error: vec![self.completeness_error[row]],
+            absorbed_fraction: vec![self.absorbed_fraction[row]],
+            degenerate: vec![self.degenerate[row].clone()],
+            height: vec![self.height[row]],
+            width: vec![self.width[row]],
+            map,
+        }
     }
 
     /// Moves the rows of `more` behind these.
@@ -222,6 +312,10 @@ mod tests {
         assert_eq!(MAPS.columns[MapRows::ITEM].name, "item");
         assert_eq!(MapRows::default().cells().len(), MAPS.columns.len());
         assert_eq!(GridRows::default().cells().len(), GRIDS.columns.len());
+        assert_eq!(CompactRows::default().cells().len(), COMPACT.columns.len());
+        assert_eq!(COMPACT.columns[CompactRows::ITEM_KIND].name, "item_kind");
+        assert_eq!(COMPACT.columns[CompactRows::GRID_SIZE].name, "grid_size");
+        assert_eq!(SegmentRows::default().cells().len(), SEGMENTS.columns.len());
         let rows = GridRows {
             grid_id: vec![4],
             grid_size: vec![2],

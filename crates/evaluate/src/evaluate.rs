@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use attribute::compact::CompactMaps;
 use attribute::item::ItemKind;
 use attribute::table::{MAPS, MapRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::inputs::{Probes, Scenes};
 use crate::metric::Metric;
 use crate::perturbation::{Perturber, Settings};
-use crate::rows::{Plan, Sources, score_part};
+use crate::rows::{PartMaps, Plan, Sources, score_part};
 use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
 
@@ -50,6 +51,8 @@ impl Default for Config {
 struct Inputs {
     /// A table for each kind of item; they share their parts.
     maps: Vec<(ItemKind, Reader)>,
+    /// Maps that are not kept at every pixel.
+    compact: Option<CompactMaps>,
     probes: Probes,
     scenes: Option<Scenes>,
     perturber: Option<Perturber>,
@@ -81,7 +84,7 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
         let (rows, following) = rayon::join(score, read);
         let (rows, curves) = rows?;
         next = following?;
-        maps += tables.iter().map(MapRows::len).sum::<usize>();
+        maps += tables.count();
         scores += rows.len();
         let curves = inputs.perturber.as_ref().map(|_| (1, curves.cells()));
         artifact.write_part(part, [(0, rows.cells())].into_iter().chain(curves).collect())?;
@@ -120,7 +123,9 @@ impl Inputs {
         let open = |kind: ItemKind| Ok((kind, Reader::open(&stage.out.join(kind.dir()), &MAPS)?));
         let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
-        let has_scenes = maps.iter().any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
+        let compact = CompactMaps::open(&stage.out)?;
+        let in_full = maps.iter().any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);
+        let has_scenes = in_full || compact.as_ref().map_or(Ok(false), |compact| compact.has(ItemKind::Scene))?;
         // The same for all kinds of items; maps of another program may come without it.
         let noted = Preprocessing::of(&maps[0].1, &stage.out.join(maps[0].0.dir()))?;
         let geometry = noted.map_or(Geometry::AS_IS, |noted| noted.geometry);
@@ -133,8 +138,8 @@ impl Inputs {
             }
         };
         let asked = !perturbation.is_off();
-        let perturber = asked.then(|| Perturber::open(stage, perturbation, &maps)).transpose()?;
-        Ok(Self { maps, probes, scenes, perturber })
+        let perturber = asked.then(|| Perturber::open(stage, perturbation, &maps, compact.as_ref())).transpose()?;
+        Ok(Self { maps, compact, probes, scenes, perturber })
     }
 
     fn sources(&self) -> Sources<'_> {
@@ -145,8 +150,12 @@ impl Inputs {
         self.maps[0].1.parts()
     }
 
-    fn read_part(&self, part: usize) -> Result<Vec<MapRows>> {
-        self.maps.iter().map(|(_, reader)| MapRows::from_cells(reader.read_part(part)?)).collect()
+    fn read_part(&self, part: usize) -> Result<PartMaps> {
+        let read = |(_, reader): &(ItemKind, Reader)| MapRows::from_cells(reader.read_part(part)?);
+        let mut tables = self.maps.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let compact = self.compact.as_ref().map(|compact| compact.read_part(part)).transpose()?.unwrap_or_default();
+        tables.extend(compact.maps);
+        Ok(PartMaps { tables, digests: compact.digests })
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod controls;
+pub mod digest;
 pub mod evaluate;
 pub mod map;
 pub mod metric;

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
+use attribute::compact::Digests;
 use attribute::item::ItemKind;
 use attribute::table::MapRows;
 use features::error::{Error, Result};
 use rayon::prelude::*;
 
 use crate::controls;
+use crate::digest;
 use crate::inputs::{ProbeIdentity, Probes, Scenes};
 use crate::map::{Map, Score, Undefined};
 use crate::metric::agreement::{self, Moments, Peers};
@@ -43,6 +45,8 @@ pub struct Row<'a> {
     pub rows: &'a MapRows,
     /// Its row.
     pub at: usize,
+    /// The sums that are kept of it, where the map is not.
+    pub digest: Option<&'a [f32]>,
 }
 
 /// One row of the score table without what it is about.
@@ -95,14 +99,41 @@ pub struct Sources<'a> {
     pub perturber: Option<&'a Perturber>,
 }
 
-/// Scores of all maps in `tables`, sorted by item, target, probe, method, metric and variant; then those of controls.
+/// The maps of a part: whole ones, a table for each size, and those that were kept as digests.
+#[derive(Debug, Default)]
+pub struct PartMaps {
+    /// Whole maps.
+    pub tables: Vec<MapRows>,
+    /// Rows without a map.
+    pub digests: Digests,
+}
+
+impl PartMaps {
+    /// All rows, in no particular order.
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let whole = |rows| (0..MapRows::len(rows)).map(move |at| Row { rows, at, digest: None });
+        let Digests { about: rows, sums } = &self.digests;
+        let digests = sums.iter().enumerate().map(move |(at, sums)| Row { rows, at, digest: Some(sums) });
+        self.tables.iter().flat_map(whole).chain(digests)
+    }
+
+    /// Number of maps.
+    pub fn count(&self) -> usize {
+        self.rows().count()
+    }
+}
+
+/// Scores of all `maps`, sorted by item, target, probe, method, metric and variant; then those of controls.
 /// And the curves behind them, sorted likewise and by share.
-pub fn score_part(tables: &[MapRows], plan: &Plan, sources: Sources) -> Result<(ScoreRows, CurveRows)> {
+pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(ScoreRows, CurveRows)> {
     let Sources { probes, scenes, perturber } = sources;
-    let mut order: Vec<Row> = tables.iter().flat_map(|rows| (0..rows.len()).map(move |at| Row { rows, at })).collect();
+    let mut order: Vec<Row> = maps.rows().collect();
     order.sort_unstable_by_key(|row| row.key());
     let subjects: Vec<Subject> = order.iter().map(|row| row.subject(scenes)).collect::<Result<_>>()?;
     let one = |(row, subject): (&Row, &Subject)| {
+        if let Some(sums) = row.digest {
+            return digest::score(row, sums, subject, &plan.metrics);
+        }
         let gaussian = plan.gaussian_for(row);
         Ok(score(row.map()?, &row.rows.method[row.at], subject, &plan.metrics, gaussian))
     };
@@ -180,7 +211,7 @@ impl Plan {
 impl<'a> Row<'a> {
     /// Item, target, probe and method.
     pub fn key(&self) -> (&'a str, i32, &'a str, &'a str) {
-        let Row { rows, at } = *self;
+        let Row { rows, at, .. } = *self;
         (&rows.item[at], rows.target_index[at], &rows.probe_id[at], &rows.method[at])
     }
 
@@ -207,6 +238,9 @@ impl<'a> Row<'a> {
 
     /// The map itself.
     pub fn map(&self) -> Result<Map<'a>> {
+        if self.digest.is_some() {
+            return Err(digest::lost(self, "perturbation"));
+        }
         let (height, width) = self.size();
         let pixels = height * width;
         let values = self.rows.map.get(self.at * pixels..(self.at + 1) * pixels).filter(|values| !values.is_empty());
@@ -221,7 +255,7 @@ impl<'a> Row<'a> {
     }
 
     fn subject(&self, scenes: Option<&Scenes>) -> Result<Subject> {
-        let Row { rows, at } = *self;
+        let Row { rows, at, .. } = *self;
         match (rows.item_kind[at].as_str(), rows.grid_size[at]) {
             (GRID, Some(size)) => {
                 let (size, cell) = (size.max(0) as usize, usize::try_from(rows.target_index[at]).unwrap_or(usize::MAX));
@@ -242,7 +276,7 @@ impl<'a> Row<'a> {
 
     /// Appends `lines` as rows about this row's item and target.
     pub fn push(&self, out: &mut ScoreRows, probe_id: &str, probe: &ProbeIdentity, method: &str, lines: Vec<Line>) {
-        let Row { rows, at } = *self;
+        let Row { rows, at, .. } = *self;
         for one in lines {
             out.item.push(rows.item[at].clone());
             out.item_kind.push(rows.item_kind[at].clone());
@@ -268,7 +302,7 @@ impl<'a> Row<'a> {
 
     /// Appends the points of a curve of this row's map.
     fn push_curve(&self, out: &mut CurveRows, probe: &ProbeIdentity, metric: &str, variant: &str, curve: &Curve) {
-        let Row { rows, at } = *self;
+        let Row { rows, at, .. } = *self;
         for &(share, value) in curve.points() {
             out.item.push(rows.item[at].clone());
             out.item_kind.push(rows.item_kind[at].clone());

@@ -4,6 +4,8 @@ use crate::gallery::{self, Choice, Example, Shown};
 use crate::heatmap::{self, Frame, Map};
 use crate::roles::{Backbone, Roles};
 use crate::scores::{Scores, probe_name};
+use attribute::compact::CompactMaps;
+use attribute::item::ItemKind;
 use attribute::table::{GRIDS, GridRows, MAPS, MapRows};
 use features::artifact::{Columns, Manifest, Reader};
 use features::error::{Error, Result};
@@ -107,7 +109,8 @@ fn seed_of(probe_id: &str) -> Option<i64> {
     probe_id.split('-').skip(1).find_map(|part| part.strip_prefix('s')?.parse().ok())
 }
 
-/// Map rows of each wanted item, from whichever map table of the experiment has it.
+/// Map rows of each wanted item, from whichever map table of the experiment has it; no rows where all its maps were kept
+/// as digests.
 fn map_rows(experiment: &Path, wanted: &BTreeSet<&str>) -> Result<BTreeMap<String, MapRows>> {
     let manifest = Manifest::read(&experiment.join(MAPS_DIR))?;
     let mut found = BTreeMap::new();
@@ -123,6 +126,21 @@ fn map_rows(experiment: &Path, wanted: &BTreeSet<&str>) -> Result<BTreeMap<Strin
             }
         }
     }
+    let Some(compact) = CompactMaps::open(experiment)? else { return Ok(found) };
+    for part in 0..compact.parts() {
+        let mut here = BTreeSet::new();
+        for kind in ItemKind::ALL {
+            here.extend(compact.items(part, kind)?.into_iter().filter(|item| wanted.contains(item.as_str())));
+        }
+        if here.is_empty() {
+            continue;
+        }
+        let rows = compact.read_part(part)?;
+        for item in here {
+            let maps: &mut MapRows = found.entry(item.clone()).or_default();
+            rows.maps.iter().for_each(|rows| maps.append(only(rows, &item)));
+        }
+    }
     Ok(found)
 }
 
@@ -131,23 +149,7 @@ fn only(rows: &MapRows, item: &str) -> MapRows {
     let size = rows.map.len() / rows.item.len().max(1);
     let mut kept = MapRows::default();
     for row in (0..rows.item.len()).filter(|row| rows.item[*row] == item) {
-        kept.item.push(rows.item[row].clone());
-        kept.item_kind.push(rows.item_kind[row].clone());
-        kept.grid_size.push(rows.grid_size[row]);
-        kept.image_id.push(rows.image_id[row]);
-        kept.target_index.push(rows.target_index[row]);
-        kept.target_class.push(rows.target_class[row]);
-        kept.probe_id.push(rows.probe_id[row].clone());
-        kept.method.push(rows.method[row].clone());
-        kept.logit.push(rows.logit[row]);
-        kept.relevance_sum.push(rows.relevance_sum[row]);
-        kept.explained.push(rows.explained[row]);
-        kept.completeness_error.push(rows.completeness_error[row]);
-        kept.absorbed_fraction.push(rows.absorbed_fraction[row]);
-        kept.degenerate.push(rows.degenerate[row].clone());
-        kept.height.push(rows.height[row]);
-        kept.width.push(rows.width[row]);
-        kept.map.extend_from_slice(&rows.map[row * size..(row + 1) * size]);
+        kept.append(rows.row(row, rows.map[row * size..(row + 1) * size].to_vec()));
     }
     kept
 }

@@ -1,4 +1,5 @@
-"""The bcos package's ResNet-18 with the bias-free uncentred BatchNorm: logits, explanation map, plain gradient map.
+"""The bcos package's ResNet-18 with the bias-free uncentred BatchNorm: logits, explanation map, plain gradient map, and
+the coloured picture (`gradient_to_image`).
 
 Random B-cos rows barely align with anything, so activations would shrink by about 1/sqrt(fan_in) a layer until only
 the norm's epsilon is left to compare. Each running variance is therefore the formula's value times the variance that
@@ -6,6 +7,10 @@ the layer really sees; those factors are rounded and stored.
 
 Expected numbers are computed in float64. Tolerance 5e-5 of the largest magnitude: float32 torch itself is off by the
 printed gap, about ten times less.
+
+Pictures are stored in 1e-5 of full colour: of drawn weights whole, and of the network's weights for its first image and
+target every STRIDE-th number. There a value may jump where a contribution or a pair of weights is 0 but for rounding, so
+all but 1 in 500 must agree.
 """
 
 import pathlib
@@ -14,11 +19,13 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 import formula
 import torch
+from bcos.common import gradient_to_image
 from bcos.models.resnet import resnet18
 from bcos.modules import norms
 
 SHAPE = [2, 6, 40, 40]
 TARGETS = [1, 7]
+PICTURE, STRIDE = [6, 30, 44], 3
 
 
 def calibrate(model, image) -> dict:
@@ -57,6 +64,20 @@ def maps(model, image):
     return found
 
 
+def picture(image, weights) -> list:
+    return [int(round(float(x) * 1e5)) for x in gradient_to_image(image, weights).reshape(-1)]
+
+
+def pictures(model, image) -> dict:
+    pixels, weights = (torch.from_numpy(formula.unit(name, PICTURE)) for name in ("picture.image", "picture.weights"))
+    # Contributions of either sign, and of weights some small and some large.
+    drawn = picture((0.5 + 0.5 * pixels), weights**3)
+    x = image[:1].clone().requires_grad_()
+    with model.explanation_mode():
+        weights = torch.autograd.grad(model(x)[0, TARGETS[0]], x)[0][0]
+    return {"size": PICTURE, "drawn": drawn, "stride": STRIDE, "network": picture(image[0], weights)[::STRIDE]}
+
+
 def main() -> None:
     found = formula.versions("torch", "bcos", "numpy")
     model = resnet18(num_classes=10, norm_layer=norms.NoBias(norms.BatchNormUncentered2d))
@@ -85,6 +106,7 @@ def main() -> None:
             "variance_factors": factors,
             "logits": formula.numbers(double.pop("logits")),
             "maps": {name: formula.rounded_map(value) for name, value in double.items()},
+            "pictures": pictures(model, image),
         },
     )
 

@@ -19,6 +19,7 @@ use probe::table::{PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, PredictionR
 use probe::weights::{Weights, to_safetensors};
 
 use super::*;
+use crate::compact::CompactMaps;
 
 const PROBE_IDS: [&str; 3] = ["linear-ce-s0", "linear-bce-s0", "bcos1_offset-bce-s0"];
 
@@ -260,7 +261,11 @@ fn a_forecast_counts_what_a_run_makes() {
                 lime = { samples = 8, segments = 4, segmentation = \"grid\" }";
     let stage = scratch.stage(more, false);
     let job = Job::prepare(&stage).unwrap();
-    let forecast = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, 7);
+    let forecast = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, &job.config);
+    assert!(forecast.bytes == forecast.full);
+    let less = scratch.stage(&format!("{more}\nstorage = {{ segments = \"compact\", pixels = \"digest\" }}"), false);
+    let less = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, &Job::prepare(&less).unwrap().config);
+    assert!(less.bytes < 0.05 * less.full && less.full == forecast.full, "{} of {}", less.bytes, less.full);
     crate::forecast::tell(&stage).unwrap();
     run(&stage).unwrap();
     let tables = ["attribute", "attribute.grid2", "attribute.scenes", "attribute.tiles"].map(|dir| scratch.maps(dir));
@@ -276,6 +281,53 @@ fn a_forecast_counts_what_a_run_makes() {
 }
 
 #[test]
+fn compact_maps_are_the_full_ones_to_the_bit() {
+    let scratch = prepare("compact", Family::Resnet);
+    let more = "methods = [\"grad_cam\", \"lime\", \"score_cam\", \"lrp\", \"kernel_shap\", \"grad_cam:reference\"]\n\
+                probes = [\"linear-ce-s0\"]\nvar = { methods = [\"grad_cam\"] }\n\
+                lime = { samples = 8, segments = 4, segmentation = \"quickshift\" }\n\
+                kernel_shap = { samples = 16, segments = 6, segmentation = \"grid\" }\n";
+    let tables = ["attribute", "attribute.grid2", "attribute.scenes", "attribute.tiles"];
+    run(&scratch.stage(more, false)).unwrap();
+    assert!(CompactMaps::open(&scratch.0.join("out")).unwrap().is_none());
+    let full = tables.map(|dir| scratch.maps(dir));
+    let storage = "storage = { class_activation = \"compact\", segments = \"compact\", pixels = \"digest\" }";
+    run(&scratch.stage(&format!("{more}{storage}"), false)).unwrap();
+    let compact = CompactMaps::open(&scratch.0.join("out")).unwrap().unwrap();
+    assert!(compact.has(ItemKind::Scene).unwrap() && compact.has(ItemKind::Tile).unwrap());
+    let (mut found, mut digests) = (BTreeMap::new(), BTreeMap::new());
+    let key = |rows: &MapRows, row: usize| {
+        (rows.item[row].clone(), rows.target_index[row], rows.method[row].clone(), rows.logit[row].to_bits())
+    };
+    for part in 0..compact.parts() {
+        let part = compact.read_part(part).unwrap();
+        for rows in part.maps {
+            let area = rows.map.len() / rows.len();
+            found.extend((0..rows.len()).map(|row| (key(&rows, row), rows.map[row * area..][..area].to_vec())));
+        }
+        let keys = (0..part.digests.about.len()).map(|row| key(&part.digests.about, row));
+        digests.extend(keys.zip(part.digests.sums.clone()));
+    }
+    for (full, dir) in full.iter().zip(tables) {
+        assert!(scratch.maps(dir).is_empty(), "{dir} has maps");
+        let area = full.map.len() / full.len();
+        for row in 0..full.len() {
+            let map = &full.map[row * area..][..area];
+            let key = key(full, row);
+            // Maps after a competition are made at the pixels.
+            if ["lrp", "grad_cam:var"].contains(&key.2.as_str()) {
+                let side = full.grid_size[row].unwrap_or(1) as usize;
+                let size = [full.height[row] as usize, full.width[row] as usize];
+                assert_eq!(digests.remove(&key).unwrap(), crate::storage::digest(map, size, side), "{key:?}");
+            } else {
+                assert!(found.remove(&key).unwrap() == map, "{key:?}");
+            }
+        }
+    }
+    assert!(found.is_empty() && digests.is_empty());
+}
+
+#[test]
 fn a_sheet_is_written_for_a_key() {
     let scratch = prepare("sheet", Family::BcosResnet);
     let args = crate::show::ShowArgs {
@@ -287,7 +339,8 @@ fn a_sheet_is_written_for_a_key() {
     };
     crate::show::show(&scratch.stage("", false), &args).unwrap();
     let sheet = features::images::decode(&fs::read(&args.sheet).unwrap()).unwrap();
-    assert_eq!((sheet.width, sheet.height), (3 * 128 + 2 * 4, 128));
+    // The picture, the map, the coloured picture, the other map.
+    assert_eq!((sheet.width, sheet.height), (4 * 128 + 3 * 4, 128));
     let lost = crate::show::ShowArgs { image: "scenes/00009".into(), ..args };
     let error = crate::show::show(&scratch.stage("", false), &lost).unwrap_err();
     assert_eq!(error.exit_code(), 66, "{error}");
@@ -302,7 +355,16 @@ fn what_cannot_be_done_says_why() {
         ("confidence = 0.995", 65, "lower `confidence`"),
         ("keep_bits = 0", 2, "keep_bits"),
         ("methods = []", 2, "methods"),
-        ("disk_budget = 0.001", 2, "disk_budget allows 0.001 GB"),
+        ("disk_budget = 0.001", 2, "disk_budget allows 1 MB"),
+        ("disk_budget = \"20 kB\"", 2, "disk_budget allows 20 kB"),
+        ("disk_budget = \"20 km\"", 2, "500 MB"),
+        ("storage = { pixels = \"compact\" }", 2, "storage.pixels"),
+        (
+            "methods = [\"kernel_shap\"]\n\
+             kernel_shap = { samples = 4, segments = 2, segmentation = \"quickshift\" }",
+            2,
+            "kernel_shap.samples is 4, grid3/0000 has",
+        ),
         ("var = { methods = [\"gradient\"] }", 2, "var.methods"),
     ] {
         let error = run(&scratch.stage(more, false)).unwrap_err();

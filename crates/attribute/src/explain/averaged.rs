@@ -47,7 +47,7 @@ impl Explainer {
                 let (position, target) = (row / targets.len(), row % targets.len());
                 let (head, class) = (chosen[position], targets[target]);
                 let promise = at_start.as_ref().map(|start| logits[head][class] - start[position][class]);
-                found.push(Found { head, target, method, promise, values });
+                found.push(Found { head, target, method, promise, values, short: None });
             }
         }
         found

@@ -38,7 +38,7 @@ impl Explainer {
                 let (logits, class) = (&logits[position], targets[target]);
                 // The baseline's logits stand behind the picture's.
                 let promise = logits[class] - logits[logits.len() / 2 + class];
-                Found { head: chosen[position], target, method, promise: Some(promise), values }
+                Found { head: chosen[position], target, method, promise: Some(promise), values, short: None }
             })
             .collect()
     }

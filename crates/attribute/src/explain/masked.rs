@@ -1,23 +1,38 @@
 //! Methods that look at the logits of masked inputs: one set of masks and forward passes for all heads and targets.
 
-use features::tensor::{Tensor, from_vec, to_vec};
+use std::sync::Arc;
+
+use features::{
+    error::{Error, Result},
+    tensor::{Tensor, from_vec, to_vec},
+};
 
 use super::{Explainer, Found};
 use crate::{
     method::{MASKED, Method, kernel_shap, lime, occlusion, rise, score_cam},
     segment::{Segmentation, Segments},
+    storage::Short,
 };
 
 impl Explainer {
     /// Maps of all methods of the family `Masked`.
-    pub(super) fn masked(&self, image: &Tensor<4>, logits: &[Vec<f32>], targets: &[usize], key: &str) -> Vec<Found> {
+    ///
+    /// # Errors
+    /// `Usage` where a picture has more segments than KernelSHAP's coalitions can tell apart.
+    pub(super) fn masked(
+        &self,
+        image: &Tensor<4>,
+        logits: &[Vec<f32>],
+        targets: &[usize],
+        key: &str,
+    ) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for methods in MASKED {
             let heads = self.asking(|wanted| methods.contains(&wanted));
             if heads.is_empty() {
                 continue;
             }
-            let probe = self.probe(methods[0], image, &heads, key);
+            let probe = self.probe(methods[0], image, &heads, key)?;
             for (&head, answers) in heads.iter().zip(&probe.answers) {
                 let asked = methods.iter().copied().filter(|method| self.heads[head].methods.contains(method));
                 for (method, (target, &class)) in
@@ -29,20 +44,20 @@ impl Explainer {
                         _ => logits[class],
                     };
                     let masked: Vec<f32> = answers.iter().map(answer).collect();
-                    let (values, promise) = self.read(method, image, &probe, logits[head][class], &masked, key);
-                    found.push(Found { head, target, method, promise, values });
+                    let asked = Asked { head, target, method, logit: logits[head][class] };
+                    found.push(self.read(asked, size(image), &probe, &masked, key));
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// Makes the masks of a method and asks the heads about them.
-    fn probe(&self, method: Method, image: &Tensor<4>, heads: &[usize], key: &str) -> Probe {
+    fn probe(&self, method: Method, image: &Tensor<4>, heads: &[usize], key: &str) -> Result<Probe> {
         let size = size(image);
         let seed = self.settings.seed;
         let of = |baseline: crate::baseline::Baseline| baseline.of(image, &self.low, &self.high);
-        match method {
+        let probe = match method {
             Method::Occlusion => {
                 let settings = &self.settings.occlusion;
                 let windows = occlusion::windows(settings, size);
@@ -74,6 +89,15 @@ impl Explainer {
                     }
                 };
                 let segments = self.segments(image, how, about);
+                if method == Method::KernelShap && draws - 1 < 2 * (segments.count - 1) {
+                    return Err(Error::Usage(format!(
+                        "section [attribute]: kernel_shap.samples is {}, {key} has {} segments; set it to {} or more, \
+                         or cut fewer segments",
+                        draws - 1,
+                        segments.count,
+                        2 * (segments.count - 1)
+                    )));
+                }
                 let sample = |draw: usize| match method {
                     Method::KernelShap => kernel_shap::sample(segments.count, seed, key, draw),
                     _ => lime::sample(segments.count, seed, key, draw),
@@ -81,42 +105,43 @@ impl Explainer {
                 let samples: Vec<Vec<f64>> = (0..draws).map(sample).collect();
                 let mask = |i: usize| segments.mask(&samples[i]);
                 let answers = self.answers(image, &segments.means(image), draws, &mask, heads);
-                Probe { answers, segments: Some(segments), samples, features: None }
+                Probe { answers, segments: Some(Arc::new(segments)), samples, features: None }
             }
-        }
+        };
+        Ok(probe)
     }
 
-    /// The map of one logit from what the heads answered, and the sum it promises.
-    fn read(
-        &self,
-        method: Method,
-        image: &Tensor<4>,
-        probe: &Probe,
-        logit: f32,
-        masked: &[f32],
-        key: &str,
-    ) -> (Vec<f32>, Option<f32>) {
-        let size = size(image);
+    /// The map of one logit from what the heads answered.
+    fn read(&self, asked: Asked, size: [usize; 2], probe: &Probe, masked: &[f32], key: &str) -> Found {
+        let Asked { head, target, method, logit } = asked;
         if let Some(features) = &probe.features {
-            return (score_cam::map(features, masked, size), None);
+            let [_, _, rows, columns] = features.dims();
+            let short = Short::Coarse { size: [rows, columns], values: score_cam::map(features, masked) };
+            return Found::of_short(head, target, method, short, size);
         }
-        match (method, &probe.segments) {
+        let weighed = |values: Vec<f64>, segments: &Arc<Segments>| {
+            let weights = values.into_iter().map(|value| value as f32).collect();
+            let short = Short::Segments { weights, segments: Arc::clone(segments) };
+            Found::of_short(head, target, method, short, size)
+        };
+        let values = match (method, &probe.segments) {
             (Method::KernelShap, Some(segments)) => {
                 let values = kernel_shap::values(&probe.samples, logit, masked);
                 // A segment's value is shared by its pixels, so that the map keeps the sum.
                 let mut areas = vec![0.0f64; segments.count];
                 segments.labels.iter().for_each(|&label| areas[label] += 1.0);
                 let shared: Vec<f64> = values.iter().zip(&areas).map(|(value, area)| value / area).collect();
-                (segments.spread(&shared), Some(logit - masked[0]))
+                return Found { promise: Some(logit - masked[0]), ..weighed(shared, segments) };
             }
-            (_, Some(segments)) => (segments.spread(&lime::coefficients(&probe.samples, masked)), None),
-            (Method::Occlusion, None) => (occlusion::map(&self.settings.occlusion, size, logit, masked), None),
+            (_, Some(segments)) => return weighed(lime::coefficients(&probe.samples, masked), segments),
+            (Method::Occlusion, None) => occlusion::map(&self.settings.occlusion, size, logit, masked),
             (_, None) => {
                 let settings = &self.settings.rise;
                 let mask = |i: usize| rise::mask(settings, size, self.settings.seed, key, i);
-                (rise::map(settings, size, masked, mask), None)
+                rise::map(settings, size, masked, mask)
             }
-        }
+        };
+        Found { head, target, method, promise: None, values, short: None }
     }
 
     /// Cuts the picture, whose colours in [0, 1] follow from the input and its bounds.
@@ -166,12 +191,20 @@ impl Explainer {
     }
 }
 
+/// The logit that a map explains.
+struct Asked {
+    head: usize,
+    target: usize,
+    method: Method,
+    logit: f32,
+}
+
 /// What was asked and answered.
 #[derive(Default)]
 struct Probe {
     /// Logits for each head and mask.
     answers: Vec<Vec<Vec<f32>>>,
-    segments: Option<Segments>,
+    segments: Option<Arc<Segments>>,
     /// Which segments were on.
     samples: Vec<Vec<f64>>,
     /// What the masks of Score-CAM are made of.

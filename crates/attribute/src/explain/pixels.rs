@@ -14,6 +14,7 @@ use crate::{
         guided_grad_cam, input_x_gradient,
         lrp::{self, Start},
     },
+    storage::Short,
 };
 
 impl Explainer {
@@ -44,7 +45,8 @@ impl Explainer {
         let weights = match (group.methods.contains(&Method::GuidedGradCam), self.gradient()) {
             (true, Some(plain)) => {
                 let gradients = self.at_features(plain, pass, targets, &heads, None);
-                Some(grad_cam::maps(&pass.features, gradients, pass.size()))
+                let coarse = grad_cam::maps(&pass.features, gradients);
+                Some(grad_cam::enlarge(coarse.unsqueeze_dim(1), pass.size()).squeeze_dim::<3>(1))
             }
             _ => None,
         };
@@ -78,7 +80,8 @@ impl Explainer {
             for row in 0..rows {
                 let (head, target) = (heads[row / targets.len()], row % targets.len());
                 if self.heads[head].methods.contains(&method) {
-                    found.push(Found { head, target, method, promise: None, values: basis.map(row, &maps) });
+                    let values = basis.map(row, &maps);
+                    found.push(Found { head, target, method, promise: None, values, short: None });
                 }
             }
         }
@@ -86,7 +89,7 @@ impl Explainer {
     }
 
     /// Cotangents at the features, head-major: heads `chosen`, then targets.
-    fn at_features(
+    pub(super) fn at_features(
         &self,
         group: &Group,
         pass: &Pass,
@@ -120,18 +123,20 @@ impl Explainer {
             let maps = match (method, &self.site) {
                 (Method::GradCamReference, Some(site)) => {
                     let (activations, gradients) = site.look(pass.backbone(), gradients.clone());
-                    grad_cam::maps(&activations, gradients, size)
+                    grad_cam::maps(&activations, gradients)
                 }
-                (Method::GradCamPlusPlus, _) => cam::grad_cam_plus_plus(&pass.features, gradients.clone(), size),
-                (Method::LayerCam, _) => cam::layer_cam(&pass.features, gradients.clone(), size),
-                (Method::XGradCam, _) => cam::xgrad_cam(&pass.features, gradients.clone(), size),
-                (Method::HiResCam, _) => cam::hires_cam(&pass.features, gradients.clone(), size),
-                _ => grad_cam::maps(&pass.features, gradients.clone(), size),
+                (Method::GradCamPlusPlus, _) => cam::grad_cam_plus_plus(&pass.features, gradients.clone()),
+                (Method::LayerCam, _) => cam::layer_cam(&pass.features, gradients.clone()),
+                (Method::XGradCam, _) => cam::xgrad_cam(&pass.features, gradients.clone()),
+                (Method::HiResCam, _) => cam::hires_cam(&pass.features, gradients.clone()),
+                _ => grad_cam::maps(&pass.features, gradients.clone()),
             };
+            let [_, rows, columns] = maps.dims();
             for (row, values) in rows_of(maps).into_iter().enumerate() {
                 let (head, target) = (heads[row / targets.len()], row % targets.len());
                 if self.heads[head].methods.contains(&method) {
-                    found.push(Found { head, target, method, promise: None, values });
+                    let short = Short::Coarse { size: [rows, columns], values };
+                    found.push(Found::of_short(head, target, method, short, size));
                 }
             }
         }
@@ -142,7 +147,7 @@ impl Explainer {
     /// Maps of Ablation-CAM.
     fn ablated(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
         let method = Method::AblationCam;
-        let channels = pass.features.dims()[1];
+        let [_, channels, rows, columns] = pass.features.dims();
         let mut found = Vec::new();
         for head in self.asking(|wanted| wanted == method) {
             let logits = to_vec(pass.heads[head].output().clone());
@@ -154,8 +159,9 @@ impl Explainer {
             }
             for (target, &class) in targets.iter().enumerate() {
                 let falls: Vec<f32> = ablated.iter().skip(class).step_by(logits.len()).copied().collect();
-                let values = ablation_cam::map(&pass.features, logits[class], &falls, pass.size());
-                found.push(Found { head, target, method, promise: None, values });
+                let values = ablation_cam::map(&pass.features, logits[class], &falls);
+                let short = Short::Coarse { size: [rows, columns], values };
+                found.push(Found::of_short(head, target, method, short, pass.size()));
             }
         }
         found

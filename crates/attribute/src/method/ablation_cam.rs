@@ -8,8 +8,6 @@
 
 use features::tensor::{Tensor, from_vec, to_vec};
 
-use super::grad_cam::enlarge;
-
 /// `features` `[1, c, h', w']` with channels `first..first + count` left out one by one: `[count, c, h', w']`.
 pub fn without(features: &Tensor<4>, first: usize, count: usize) -> Tensor<4> {
     let [_, channels, rows, columns] = features.dims();
@@ -21,17 +19,16 @@ pub fn without(features: &Tensor<4>, first: usize, count: usize) -> Tensor<4> {
     from_vec(values, [count, channels, rows, columns], &features.device())
 }
 
-/// The map from the logit and the logits without each channel.
+/// The map at the features' size from the logit and the logits without each channel.
 // METHOD: M = sum_k (f - f without k) A_k.
-pub fn map(features: &Tensor<4>, logit: f32, ablated: &[f32], size: [usize; 2]) -> Vec<f32> {
+pub fn map(features: &Tensor<4>, logit: f32, ablated: &[f32]) -> Vec<f32> {
     let [_, _, rows, columns] = features.dims();
     let mut sums = vec![0.0f64; rows * columns];
     for (plane, value) in to_vec(features.clone()).chunks_exact(rows * columns).zip(ablated) {
         let fall = f64::from(logit) - f64::from(*value);
         sums.iter_mut().zip(plane).for_each(|(sum, value)| *sum += fall * f64::from(*value));
     }
-    let coarse = sums.into_iter().map(|sum| sum as f32).collect();
-    to_vec(enlarge(from_vec(coarse, [1, 1, rows, columns], &features.device()), size))
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 #[cfg(test)]
@@ -45,6 +42,6 @@ mod tests {
         let features = from_vec(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1, 3, 1, 2], &cpu());
         assert_eq!(to_vec(without(&features, 1, 2)), [1., 2., 0., 0., 5., 6., 1., 2., 3., 4., 0., 0.]);
         // Falls 1, 0 and -2.
-        assert_eq!(map(&features, 3.0, &[2.0, 3.0, 5.0], [1, 2]), [1.0 - 10.0, 2.0 - 12.0]);
+        assert_eq!(map(&features, 3.0, &[2.0, 3.0, 5.0]), [1.0 - 10.0, 2.0 - 12.0]);
     }
 }

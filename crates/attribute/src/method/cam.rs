@@ -5,18 +5,17 @@
 //! - LayerCAM (Jiang et al. 2021): `M = sum_k max(0, g_k) A_k`.
 //! - XGrad-CAM (Fu et al. 2020): `M = sum_k w_k A_k`, `w_k = sum_p A_k g_k / sum_p A_k`.
 //! - HiResCAM (Draelos & Carin 2020): `M = sum_k g_k A_k`.
-//! - Here: `A` is the backbone's output; maps are enlarged as in [`super::grad_cam`], without a last ReLU, because
+//! - Here: `A` is the backbone's output; maps are enlarged as those of [`super::grad_cam`], without a last ReLU, because
 //!   metrics clip for themselves, and without the division by the largest value that other programs add.
 //! - Cost: the head only.
 
 use features::tensor::Tensor;
 
-use super::grad_cam::enlarge;
 use crate::batch::{positive_part, times};
 
-/// `features` `[1, c, h', w']` and their `gradients` `[m, c, h', w']` to Grad-CAM++ maps `[m, h, w]`.
+/// `features` `[1, c, h', w']` and their `gradients` `[m, c, h', w']` to Grad-CAM++ maps `[m, h', w']`.
 // METHOD: a = g² / (2 g² + S g³) = 1 / (2 + S g) with S = sum_p A_k; g = 0 has weight 0 through max(0, g).
-pub fn grad_cam_plus_plus(features: &Tensor<4>, gradients: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
+pub fn grad_cam_plus_plus(features: &Tensor<4>, gradients: Tensor<4>) -> Tensor<3> {
     let shape = gradients.dims();
     let sums = features.clone().sum_dim(3).sum_dim(2).expand(features.dims()).mul_scalar(1.0);
     // Features of either sign can bring the denominator to 0, where the weight is not defined: it counts as 0.
@@ -24,34 +23,34 @@ pub fn grad_cam_plus_plus(features: &Tensor<4>, gradients: Tensor<4>, size: [usi
     let undefined = denominator.clone().equal_elem(0.0);
     let shares = denominator.recip().mask_fill(undefined, 0.0);
     let weights = (shares * positive_part(gradients)).sum_dim(3).sum_dim(2).expand(shape).mul_scalar(1.0);
-    weighted(features, weights, size)
+    weighted(features, weights)
 }
 
 /// The same for LayerCAM.
 // METHOD: sum_k max(0, g_k) A_k.
-pub fn layer_cam(features: &Tensor<4>, gradients: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
-    weighted(features, positive_part(gradients), size)
+pub fn layer_cam(features: &Tensor<4>, gradients: Tensor<4>) -> Tensor<3> {
+    weighted(features, positive_part(gradients))
 }
 
 /// The same for XGrad-CAM.
 // METHOD: w_k = sum_p A_k g_k / sum_p A_k; a channel whose sum is 0 has no weight.
-pub fn xgrad_cam(features: &Tensor<4>, gradients: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
+pub fn xgrad_cam(features: &Tensor<4>, gradients: Tensor<4>) -> Tensor<3> {
     let shape = gradients.dims();
     let sums = features.clone().sum_dim(3).sum_dim(2);
     let undefined = sums.clone().equal_elem(0.0);
     let shares = sums.recip().mask_fill(undefined, 0.0);
     let moments = times(gradients, features.clone()).sum_dim(3).sum_dim(2);
-    weighted(features, times(moments, shares).expand(shape).mul_scalar(1.0), size)
+    weighted(features, times(moments, shares).expand(shape).mul_scalar(1.0))
 }
 
 /// The same for HiResCAM.
 // METHOD: sum_k g_k A_k.
-pub fn hires_cam(features: &Tensor<4>, gradients: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
-    weighted(features, gradients, size)
+pub fn hires_cam(features: &Tensor<4>, gradients: Tensor<4>) -> Tensor<3> {
+    weighted(features, gradients)
 }
 
-fn weighted(features: &Tensor<4>, weights: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
-    enlarge(times(weights, features.clone()).sum_dim(1), size).squeeze_dim(1)
+fn weighted(features: &Tensor<4>, weights: Tensor<4>) -> Tensor<3> {
+    times(weights, features.clone()).sum_dim(1).squeeze_dim(1)
 }
 
 #[cfg(test)]
@@ -104,10 +103,10 @@ mod tests {
         let both = |weight: &dyn Fn(usize, usize, usize) -> f64| -> Vec<Vec<f64>> {
             (0..2).map(|m| slow(&a, |k, p| weight(m, k, p))).collect()
         };
-        compare(grad_cam_plus_plus(&features, gradients.clone(), [2, 2]), &both(&plus_plus));
-        compare(layer_cam(&features, gradients.clone(), [2, 2]), &both(&|m, k, p| at(m, k, p).max(0.0)));
-        compare(xgrad_cam(&features, gradients.clone(), [2, 2]), &both(&moment));
-        compare(hires_cam(&features, gradients, [2, 2]), &both(&|m, k, p| at(m, k, p)));
+        compare(grad_cam_plus_plus(&features, gradients.clone()), &both(&plus_plus));
+        compare(layer_cam(&features, gradients.clone()), &both(&|m, k, p| at(m, k, p).max(0.0)));
+        compare(xgrad_cam(&features, gradients.clone()), &both(&moment));
+        compare(hires_cam(&features, gradients), &both(&|m, k, p| at(m, k, p)));
     }
 
     #[test]
@@ -116,7 +115,7 @@ mod tests {
         // adds 1e-6 to 2 g² + S g³ = 2.003e-6 and gets 6.66e-4.
         let features = from_vec(vec![1.0, 2.0], [1, 1, 1, 2], &cpu());
         let gradients = from_vec(vec![1e-3; 2], [1, 1, 1, 2], &cpu());
-        let map = to_vec(grad_cam_plus_plus(&features, gradients, [1, 2]));
+        let map = to_vec(grad_cam_plus_plus(&features, gradients));
         for (found, expected) in map.iter().zip([9.985e-4, 1.997e-3]) {
             assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
         }

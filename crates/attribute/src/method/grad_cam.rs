@@ -16,16 +16,16 @@ use features::tensor::Tensor;
 
 use crate::batch::times;
 
-/// `features` `[1, c, h', w']` and their `gradients` `[m, c, h', w']` to maps `[m, h, w]`.
+/// `features` `[1, c, h', w']` and their `gradients` `[m, c, h', w']` to maps of their size, `[m, h', w']`.
 // METHOD: M = sum_k mean_p(g_k) A_k.
-pub fn maps(features: &Tensor<4>, gradients: Tensor<4>, size: [usize; 2]) -> Tensor<3> {
+pub fn maps(features: &Tensor<4>, gradients: Tensor<4>) -> Tensor<3> {
     let shape = gradients.dims();
     let weights = gradients.mean_dim(3).mean_dim(2).expand(shape).mul_scalar(1.0);
-    let coarse = times(weights, features.clone()).sum_dim(1);
-    enlarge(coarse, size).squeeze_dim(1)
+    times(weights, features.clone()).sum_dim(1).squeeze_dim(1)
 }
 
-/// Bilinear interpolation with half-pixel centres.
+/// Bilinear interpolation with half-pixel centres, on the device, for what is multiplied there; maps that are written are
+/// enlarged by [`crate::enlarge`].
 ///
 /// burn aligns corners unless told otherwise, which would shift every cell of a grid.
 pub fn enlarge(maps: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
@@ -60,6 +60,6 @@ mod tests {
         let features = from_vec(vec![1.0, 2.0, 10.0, 20.0], [1, 2, 1, 2], &cpu());
         // Means 2 and -0.5, so M = 2 * [1, 2] - 0.5 * [10, 20].
         let gradients = from_vec(vec![1.0, 3.0, 0.0, -1.0], [1, 2, 1, 2], &cpu());
-        assert_eq!(to_vec(maps(&features, gradients, [1, 2])), [-3.0, -6.0]);
+        assert_eq!(to_vec(maps(&features, gradients)), [-3.0, -6.0]);
     }
 }

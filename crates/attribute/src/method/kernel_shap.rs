@@ -19,7 +19,8 @@ use crate::{regression::ridge, segment::Segmentation};
 pub struct KernelShap {
     /// Coalitions classified.
     pub samples: usize,
-    /// About how many segments; with fewer coalitions than segments the values are not determined.
+    /// About how many segments (quickshift takes no count); with fewer pairs of coalitions than segments the values are
+    /// not determined.
     pub segments: usize,
     /// How the picture is cut.
     pub segmentation: Segmentation,

@@ -6,7 +6,7 @@
 //!   first picture whole, cosine distance `d`, weights `sqrt(exp(-d² / 0.25²))`, ridge 1 with an intercept.
 //! - Here: the logit is regressed on; `lime:softmax` and `lime:sigmoid` take the probability as the published code does
 //!   for probes trained with CE and for all others. Segments are cut from the picture itself and not from the
-//!   normalised input, by SLIC or a grid and not by quickshift. Draws are keyed by seed, item and number.
+//!   normalised input, by SLIC, a grid, or the package's quickshift. Draws are keyed by seed, item and number.
 //! - Cost: `samples` forward passes, shared by all targets and probes; no pull-back.
 
 use features::random::{stream, uniform};
@@ -20,7 +20,7 @@ use crate::{regression::ridge_with_intercept, segment::Segmentation};
 pub struct Lime {
     /// Pictures classified.
     pub samples: usize,
-    /// About how many segments.
+    /// About how many segments; quickshift takes no count.
     pub segments: usize,
     /// How the picture is cut.
     pub segmentation: Segmentation,

@@ -7,7 +7,7 @@
 //!   ReLU. A channel that is the same everywhere shows nothing.
 //! - Cost: one forward pass for each channel and one more, shared by all targets and probes; no pull-back.
 
-use features::tensor::{Tensor, from_vec, to_vec};
+use features::tensor::{Tensor, to_vec};
 
 use super::grad_cam::enlarge;
 
@@ -28,9 +28,9 @@ pub fn masks(features: &Tensor<4>, size: [usize; 2]) -> Vec<Vec<f32>> {
     masks
 }
 
-/// The map from the logits behind each mask, that of nothing last.
+/// The map at the features' size from the logits behind each mask, that of nothing last.
 // METHOD: a = softmax over k of f(x * H_k) - f(0), M = sum_k a_k A_k.
-pub fn map(features: &Tensor<4>, masked: &[f32], size: [usize; 2]) -> Vec<f32> {
+pub fn map(features: &Tensor<4>, masked: &[f32]) -> Vec<f32> {
     let [_, channels, rows, columns] = features.dims();
     let rises: Vec<f64> =
         masked[..channels].iter().map(|value| f64::from(*value) - f64::from(masked[channels])).collect();
@@ -41,13 +41,12 @@ pub fn map(features: &Tensor<4>, masked: &[f32], size: [usize; 2]) -> Vec<f32> {
         let weight = (rise - most).exp() / total;
         sums.iter_mut().zip(plane).for_each(|(sum, value)| *sum += weight * f64::from(*value));
     }
-    let coarse = sums.into_iter().map(|sum| sum as f32).collect();
-    to_vec(enlarge(from_vec(coarse, [1, 1, rows, columns], &features.device()), size))
+    sums.into_iter().map(|sum| sum as f32).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use features::tensor::cpu;
+    use features::tensor::{cpu, from_vec};
 
     use super::*;
 
@@ -56,7 +55,7 @@ mod tests {
         let features = from_vec(vec![0.0, 2.0, 1.0, 1.0, 4.0, 2.0], [1, 3, 1, 2], &cpu());
         assert_eq!(masks(&features, [1, 2]), [vec![0.0, 1.0], vec![0.0; 2], vec![1.0, 0.0], vec![0.0; 2]]);
         // Rises ln 3, 0, 0 over the logit of nothing, 5: weights 3/5, 1/5, 1/5.
-        let map = map(&features, &[5.0 + 3f32.ln(), 5.0, 5.0, 5.0], [1, 2]);
+        let map = map(&features, &[5.0 + 3f32.ln(), 5.0, 5.0, 5.0]);
         for (got, expected) in map.iter().zip([0.2 + 0.8, 1.2 + 0.2 + 0.4]) {
             assert!((got - expected).abs() < 1e-5, "{map:?}");
         }

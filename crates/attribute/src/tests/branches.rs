@@ -254,7 +254,9 @@ fn the_reference_grad_cam_looks_at_the_last_convolution_of_a_dense_layer() {
     let logit = head.forward(Network::new(backbone.layers[11..].to_vec()).forward(beside)).narrow(1, 1, 1).sum();
     let gradients = to_vec(activations.grad(&logit.backward()).unwrap());
     let (features, gradients) = (from_vec(values, shape, &cpu()), from_vec(gradients, shape, &cpu()));
-    let expected = to_vec(crate::method::grad_cam::maps(&features, gradients, [12, 12]));
+    let coarse = crate::method::grad_cam::maps(&features, gradients);
+    let [_, rows, columns] = coarse.dims();
+    let expected = crate::enlarge::enlarge(&to_vec(coarse), [rows, columns], [12, 12]);
     check(from_vec(got, [144], &cpu()), from_vec(expected, [144], &cpu()), 1e-4);
 }
 

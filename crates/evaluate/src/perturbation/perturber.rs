@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use attribute::attribute::GRIDS_DIR;
+use attribute::compact::CompactMaps;
 use attribute::item::ItemKind;
 use attribute::method::lrp;
 use attribute::table::{GRIDS, GridRows, MapRows};
@@ -67,11 +68,16 @@ struct Script {
 
 impl Perturber {
     /// Opens what `settings` need: the backbone and the images of `[features]`, and the probes of the experiment. `maps`
-    /// are the tables of maps by kind.
+    /// are the tables of maps by kind, `compact` has those that are not kept at every pixel.
     ///
     /// # Errors
     /// A missing file, naming the key that leads to it; inputs that do not fit the maps.
-    pub fn open(stage: &Stage, settings: &Settings, maps: &[(ItemKind, Reader)]) -> Result<Self> {
+    pub fn open(
+        stage: &Stage,
+        settings: &Settings,
+        maps: &[(ItemKind, Reader)],
+        compact: Option<&CompactMaps>,
+    ) -> Result<Self> {
         let source: FeaturesConfig = stage.section("features")?;
         let device = stage.device()?;
         if !source.backbone.is_file() {
@@ -87,7 +93,7 @@ impl Perturber {
         }
         let heads: HashMap<String, Network> =
             probe::load(&stage.out, &device)?.into_iter().map(|probe| (probe.id, probe.network)).collect();
-        let recipes = recipes(stage, settings, maps)?;
+        let recipes = recipes(stage, settings, maps, compact)?;
         let images = Reader::open(&source.images, &features::table::IMAGES)?.input();
         Ok(Self {
             settings: settings.clone(),
@@ -208,7 +214,12 @@ impl Perturber {
 }
 
 /// What the items are made of that `settings` choose.
-fn recipes(stage: &Stage, settings: &Settings, maps: &[(ItemKind, Reader)]) -> Result<Vec<Recipe>> {
+fn recipes(
+    stage: &Stage,
+    settings: &Settings,
+    maps: &[(ItemKind, Reader)],
+    compact: Option<&CompactMaps>,
+) -> Result<Vec<Recipe>> {
     let mut recipes = Vec::new();
     let mut grids: HashMap<String, Recipe> = HashMap::new();
     if settings.items.iter().any(|kind| kind == ItemKind::Grid3.name()) {
@@ -218,7 +229,10 @@ fn recipes(stage: &Stage, settings: &Settings, maps: &[(ItemKind, Reader)]) -> R
     for (kind, reader) in maps.iter().filter(|(kind, _)| settings.items.iter().any(|name| name == kind.name())) {
         let mut seen: HashSet<String> = HashSet::new();
         for part in 0..reader.parts() {
-            let items: Vec<String> = Columns::new(reader.read_columns(part, &[MapRows::ITEM])?).next()?;
+            let mut items: Vec<String> = Columns::new(reader.read_columns(part, &[MapRows::ITEM])?).next()?;
+            if let Some(compact) = compact {
+                items.extend(compact.items(part, *kind)?);
+            }
             for item in items {
                 if settings.most.is_some_and(|most| seen.len() >= most) || !seen.insert(item.clone()) {
                     continue;

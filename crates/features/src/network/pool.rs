@@ -56,7 +56,8 @@ impl Pool {
             first.saturating_sub(padding)..(first + kernel).saturating_sub(padding).min(size)
         };
         let mut values = vec![0.0; images * channels * rows * columns];
-        let planes = values.par_chunks_mut((rows * columns).max(1)).zip(maps.values.par_chunks((height * width).max(1)));
+        let planes =
+            values.par_chunks_mut((rows * columns).max(1)).zip(maps.values.par_chunks((height * width).max(1)));
         planes.with_min_len(LEAST_VALUES.div_ceil((height * width).max(1))).for_each_init(
             || vec![start; width],
             |joined, (made, map)| {
