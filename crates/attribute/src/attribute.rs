@@ -110,7 +110,7 @@ impl Job {
         config.check()?;
         let source: FeaturesConfig = stage.section("features")?;
         let device = stage.device()?;
-        let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+        let backbone = source.load(&device)?;
         let trained = stage.out.join(PROBES_DIR);
         backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
         let probes = probe::load(&stage.out, &device)?;

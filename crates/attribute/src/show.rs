@@ -7,7 +7,6 @@ use std::{
 };
 
 use features::{
-    backbone::Backbone,
     error::{Error, Result},
     extract::FeaturesConfig,
     images::{Rgb, decode, load},
@@ -63,7 +62,7 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
     config.check()?;
     let source: FeaturesConfig = stage.section("features")?;
     let device = stage.device()?;
-    let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+    let backbone = source.load(&device)?;
     let probes = probe::load(&stage.out, &device)?;
     let heads = heads(&config, &backbone.network, &probes)?;
     if heads.is_empty() {

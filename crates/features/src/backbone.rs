@@ -13,6 +13,7 @@ pub mod named;
 mod recognise;
 mod report;
 mod resnet;
+mod stage;
 #[cfg(test)]
 mod tests;
 

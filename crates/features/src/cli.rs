@@ -51,7 +51,8 @@ Example:
 /// Run images through a frozen backbone once and keep its features for all probes
 ///
 /// Reads the `[features]` section of the experiment file: images and backbone (paths from the current directory),
-/// layout (of a checkpoint with several networks), unused (refuse or accept), splits (default train, validation, test),
+/// layout (of a checkpoint with several networks), unused (refuse or accept), stage (the backbone up to `layer3`, say),
+/// stages (whose features are kept as well, as OUT/features.layer2), splits (default train, validation, test),
 /// batch (64), keep_bits (10), views (0: none; random crops and flips of each image), view_splits (train), view_area
 /// (0.08 to 1).
 /// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.

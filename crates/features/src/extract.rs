@@ -25,7 +25,7 @@ use crate::table::{FEATURES, FeatureRows, IMAGES};
 use crate::tensor::Device;
 use crate::views::Views;
 use batches::{Batch, Sights};
-use extractor::Extractor;
+use extractor::{Extractor, Outlet};
 
 pub use forecast::tell;
 
@@ -46,6 +46,12 @@ pub struct FeaturesConfig {
     /// The backbone to take from a checkpoint that has several, like `dino_student`.
     #[serde(default)]
     pub layout: Option<Layout>,
+    /// The stage that the backbone is used up to, like `layer3`; all of it where there is none.
+    #[serde(default)]
+    pub stage: Option<String>,
+    /// Stages whose features are kept as well, in tables of their own: `layer2` in `features.layer2`.
+    #[serde(default)]
+    pub stages: Vec<String>,
     /// What to do about tensors that the architecture does not use: refuse or accept.
     #[serde(default)]
     pub unused: Unused,
@@ -89,9 +95,17 @@ fn default_view_area() -> [f64; 2] {
 }
 
 impl FeaturesConfig {
-    /// What is chosen about the checkpoint.
-    pub fn choice(&self) -> Choice {
-        Choice { layout: self.layout, unused: self.unused }
+    /// The backbone as it is used.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`], or [`Error::Usage`] for a stage that it has not.
+    pub fn load(&self, device: &Device) -> Result<Backbone> {
+        let choice = Choice { layout: self.layout, unused: self.unused };
+        let backbone = Backbone::load(&self.backbone, choice, device)?;
+        match &self.stage {
+            Some(stage) => backbone.until(stage),
+            None => Ok(backbone),
+        }
     }
 
     fn views(&self, seed: u64) -> Views {
@@ -134,7 +148,9 @@ pub fn extract(stage: &Stage) -> Result<()> {
     let todo: usize = pending.iter().map(|&group| job.sights.count(group)).sum();
     let progress = stage.progress("features", todo as u64, "images");
     let since = Instant::now();
-    let write = |group: usize, rows: FeatureRows| artifact.write_part(group, vec![(0, rows.cells())]);
+    let write = |group: usize, rows: Vec<FeatureRows>| {
+        artifact.write_part(group, rows.into_iter().map(FeatureRows::cells).enumerate().collect())
+    };
     match job.extractor.device {
         // The CPU backend computes on the calling thread, so parts run side by side.
         Device::Flex(_) => pending.par_iter().try_for_each(|&group| {
@@ -166,16 +182,15 @@ impl Job {
         config.check()?;
         let device = stage.device()?;
         let images = Reader::open(&config.images, &IMAGES)?;
-        let backbone = Backbone::load(&config.backbone, config.choice(), &device)?;
-        let extractor = Extractor::new(&config, backbone, device);
+        let extractor = Extractor::new(&config, config.load(&device)?, device)?;
         let geometry = extractor.backbone.preprocessing().geometry;
-        let sights = Sights::of(images, &config, config.views(stage.seed), geometry, extractor.map())?;
+        let sights = Sights::of(images, &config, config.views(stage.seed), geometry, extractor.floats())?;
         Ok(Self { config, sights, extractor })
     }
 
-    /// The features of one part.
-    fn rows(&self, batches: impl Iterator<Item = Result<Batch>>, progress: &Progress) -> Result<FeatureRows> {
-        let mut rows = FeatureRows::default();
+    /// The features of one part, a table an outlet.
+    fn rows(&self, batches: impl Iterator<Item = Result<Batch>>, progress: &Progress) -> Result<Vec<FeatureRows>> {
+        let mut rows = vec![FeatureRows::default(); self.extractor.outlets.len()];
         for batch in batches {
             let batch = batch?;
             self.extractor.features(&batch, &mut rows)?;
@@ -190,7 +205,7 @@ impl Job {
         &self,
         groups: &[usize],
         progress: &Progress,
-        write: impl Fn(usize, FeatureRows) -> Result<()>,
+        write: impl Fn(usize, Vec<FeatureRows>) -> Result<()>,
     ) -> Result<()> {
         std::thread::scope(|scope| {
             let (send, receive) = sync_channel(AHEAD);
@@ -214,6 +229,16 @@ impl Job {
     }
 }
 
+fn table(outlet: &Outlet, meta: &[(String, String)]) -> TableSpec {
+    let stage = outlet.stage.iter().map(|stage| ("stage".to_string(), stage.clone()));
+    TableSpec {
+        table: &FEATURES,
+        dir: outlet.stage.as_ref().map_or("features".to_string(), |stage| format!("features.{stage}")),
+        shapes: vec![vec![outlet.shape[0]], outlet.shape.to_vec()],
+        meta: meta.iter().cloned().chain(stage).collect(),
+    }
+}
+
 fn spec(stage: &Stage, job: &Job) -> ArtifactSpec {
     let Job { config, sights, extractor } = job;
     let mut meta = vec![
@@ -228,14 +253,11 @@ fn spec(stage: &Stage, job: &Job) -> ArtifactSpec {
         stage: "features",
         path: stage.out.join("features"),
         algorithm: ALGORITHM,
-        config: serde_json::json!({ "splits": config.splits, "keep_bits": config.keep_bits, "views": views }),
+        config: serde_json::json!({
+            "splits": config.splits, "keep_bits": config.keep_bits, "views": views, "stages": config.stages,
+        }),
         inputs: vec![sights.images.input(), extractor.backbone.input.clone()],
-        tables: vec![TableSpec {
-            table: &FEATURES,
-            dir: "features".to_string(),
-            shapes: vec![vec![extractor.shape[0]], extractor.shape.to_vec()],
-            meta: meta.into_iter().collect(),
-        }],
+        tables: extractor.outlets.iter().map(|outlet| table(outlet, &meta)).collect(),
         parts: sights.groups(),
     }
 }

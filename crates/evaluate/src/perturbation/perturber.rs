@@ -8,7 +8,6 @@ use attribute::item::ItemKind;
 use attribute::method::lrp;
 use attribute::table::{GRIDS, GridRows, MapRows};
 use features::artifact::{Columns, Input, Reader};
-use features::backbone::Backbone;
 use features::error::{Error, Result};
 use features::extract::FeaturesConfig;
 use features::images::Rgb;
@@ -87,7 +86,7 @@ impl Perturber {
                 source.backbone.display()
             )));
         }
-        let backbone = Backbone::load(&source.backbone, source.choice(), &device)?;
+        let backbone = source.load(&device)?;
         for (kind, reader) in maps {
             backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
         }

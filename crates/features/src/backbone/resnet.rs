@@ -129,7 +129,7 @@ impl ResNet {
         self.stages.last().map_or(self.stem.channels, |stage| stage.width * self.expansion())
     }
 
-    fn expansion(&self) -> usize {
+    pub(super) fn expansion(&self) -> usize {
         match self.block {
             Block::Basic => 1,
             Block::Bottleneck | Block::WideBottleneck | Block::ClipBottleneck => 4,

@@ -1,4 +1,4 @@
-//! A frozen backbone with all that turns its maps into rows of the feature table.
+//! A frozen backbone with all that turns its maps into rows of feature tables.
 
 use super::FeaturesConfig;
 use super::batches::Batch;
@@ -6,6 +6,7 @@ use crate::artifact::round_mantissa;
 use crate::backbone::Backbone;
 use crate::error::{Error, Result};
 use crate::images::Rgb;
+use crate::network::Network;
 use crate::preprocess::Preprocess;
 use crate::table::FeatureRows;
 use crate::tensor::{Device, to_vec};
@@ -23,32 +24,76 @@ pub(super) struct Extractor {
     /// Mantissa bits kept.
     pub keep_bits: u32,
     pub device: Device,
+    /// Where features are taken: the backbone's end first, then the stages that were asked for.
+    pub outlets: Vec<Outlet>,
+}
+
+/// A place of the network whose maps are kept.
+pub(super) struct Outlet {
+    /// The stage that ends there; none at the backbone's end.
+    pub stage: Option<String>,
+    /// Layers of the network in front of it.
+    end: usize,
     /// Channels, rows, columns of a map.
     pub shape: [usize; 3],
 }
 
 impl Extractor {
-    pub fn new(config: &FeaturesConfig, backbone: Backbone, device: Device) -> Self {
+    pub fn new(config: &FeaturesConfig, backbone: Backbone, device: Device) -> Result<Self> {
         let preprocess = backbone.encoding.preprocess();
         let side = backbone.input_size;
         let black = Rgb { width: side, height: side, data: vec![0; side * side * 3] };
-        let [_, channels, rows, columns] = backbone.network.forward(preprocess.apply(&[black], &device)).dims();
         let usual = match device {
             Device::Flex(_) => (BATCH_PIXELS / (side * side)).clamp(1, BATCH),
             _ => BATCH,
         };
-        let (batch, keep_bits, shape) = (config.batch.unwrap_or(usual), config.keep_bits, [channels, rows, columns]);
-        Self { backbone, preprocess, batch, keep_bits, device, shape }
+        let all = backbone.network.layers.len();
+        let mut outlets = vec![Outlet { stage: None, end: all, shape: [0; 3] }];
+        for (index, name) in config.stages.iter().enumerate() {
+            if config.stages[..index].contains(name) {
+                return Err(Error::Usage(format!("section [features]: stages names `{name}` twice")));
+            }
+            // Of a backbone that ends early, later stages are gone.
+            let cut = config.stage.as_ref().map_or(Ok(0), |stage| Ok(backbone.stage(stage)?.behind))?;
+            let behind = backbone.stage(name)?.behind.checked_sub(cut);
+            let end = behind.map(|behind| all - behind).ok_or_else(|| {
+                let last = config.stage.as_deref().unwrap_or_default();
+                Error::Usage(format!(
+                    "section [features]: stages names `{name}`, but the backbone is used up to `{last}`"
+                ))
+            })?;
+            outlets.push(Outlet { stage: Some(name.clone()), end, shape: [0; 3] });
+        }
+        let (batch, keep_bits) = (config.batch.unwrap_or(usual), config.keep_bits);
+        let mut extractor = Self { backbone, preprocess, batch, keep_bits, device, outlets };
+        let shapes: Vec<[usize; 3]> = extractor.forward(&[&black]).into_iter().map(|(_, shape)| shape).collect();
+        extractor.outlets.iter_mut().zip(shapes).for_each(|(outlet, shape)| outlet.shape = shape);
+        Ok(extractor)
     }
 
-    /// Floats of a map.
-    pub fn map(&self) -> usize {
-        self.shape.iter().product()
+    /// Floats of all maps of an image.
+    pub fn floats(&self) -> usize {
+        self.outlets.iter().map(|outlet| outlet.shape.iter().product::<usize>()).sum()
     }
 
-    /// Appends the features of `batch`.
-    // METHOD: the embedding is the mean of the rounded map (summed in f64), itself rounded.
-    pub fn features(&self, batch: &Batch, rows: &mut FeatureRows) -> Result<()> {
+    /// The maps at each outlet, and the shape of one: the network runs once, from outlet to outlet.
+    fn forward(&self, pictures: &[&Rgb]) -> Vec<(Vec<f32>, [usize; 3])> {
+        let mut ends: Vec<usize> = (0..self.outlets.len()).collect();
+        ends.sort_by_key(|&outlet| self.outlets[outlet].end);
+        let mut made: Vec<Option<(Vec<f32>, [usize; 3])>> = vec![None; ends.len()];
+        let (mut maps, mut start) = (self.preprocess.apply(pictures, &self.device), 0);
+        for outlet in ends {
+            let end = self.outlets[outlet].end;
+            maps = Network::new(self.backbone.network.layers[start..end].to_vec()).forward(maps);
+            start = end;
+            let [_, channels, rows, columns] = maps.dims();
+            made[outlet] = Some((to_vec(maps.clone()), [channels, rows, columns]));
+        }
+        made.into_iter().flatten().collect()
+    }
+
+    /// Appends the features of `batch`, a table an outlet.
+    pub fn features(&self, batch: &Batch, tables: &mut [FeatureRows]) -> Result<()> {
         let (side, name) = (self.backbone.input_size, &self.backbone.name);
         for seen in &batch.seen {
             let (width, height) = (seen.picture.width, seen.picture.height);
@@ -61,17 +106,24 @@ impl Extractor {
             }
         }
         let pictures: Vec<&Rgb> = batch.seen.iter().map(|seen| &seen.picture).collect();
-        let mut maps = to_vec(self.backbone.network.forward(self.preprocess.apply(&pictures, &self.device)));
-        let [channels, height, width] = self.shape;
+        for ((maps, shape), rows) in self.forward(&pictures).into_iter().zip(tables) {
+            self.append(batch, maps, shape, rows)?;
+        }
+        Ok(())
+    }
+
+    // METHOD: the embedding is the mean of the rounded map (summed in f64), itself rounded.
+    fn append(&self, batch: &Batch, mut maps: Vec<f32>, shape: [usize; 3], rows: &mut FeatureRows) -> Result<()> {
+        let [channels, height, width] = shape;
+        let area = height * width;
         if let Some(at) = maps.iter().position(|value| !value.is_finite()) {
-            let key = &batch.images.image_key[batch.seen[at / self.map()].row];
+            let key = &batch.images.image_key[batch.seen[at / (channels * area)].row];
+            let name = &self.backbone.name;
             return Err(Error::BadData(format!("image {key}: backbone {name} gives {}; check its weights", maps[at])));
         }
         round_mantissa(&mut maps, self.keep_bits);
-        let area = height * width;
         let mean = |plane: &[f32]| (plane.iter().map(|&x| f64::from(x)).sum::<f64>() / area as f64) as f32;
         let mut embeddings: Vec<f32> = maps.chunks(area).map(mean).collect();
-        debug_assert_eq!(embeddings.len(), batch.seen.len() * channels);
         round_mantissa(&mut embeddings, self.keep_bits);
         for seen in &batch.seen {
             rows.push(&batch.images, seen.row, seen.view);

@@ -20,20 +20,23 @@ pub fn tell(stage: &Stage) -> Result<()> {
     let images = job.sights.images_count();
     // Batches of a part that has none of the wanted images are none, so the first one of any part is taken.
     let first = || (0..job.sights.groups()).find_map(|group| job.sights.batches(group, job.extractor.batch).next());
-    let mut rows = FeatureRows::default();
+    let mut tables = Vec::new();
     let (mut decode, mut pass, mut seen) = (Duration::ZERO, Duration::ZERO, 0);
     // The first pass of a process also finds its memory, so the second one counts.
     for _ in 0..2 {
-        rows = FeatureRows::default();
+        tables = vec![FeatureRows::default(); job.extractor.outlets.len()];
         let since = Instant::now();
         let Some(batch) = first().transpose()? else { break };
         decode = since.elapsed();
-        job.extractor.features(&batch, &mut rows)?;
+        job.extractor.features(&batch, &mut tables)?;
         (pass, seen) = (since.elapsed() - decode, batch.seen.len());
     }
-    let [channels, height, width] = job.extractor.shape;
-    let shapes = [vec![channels], job.extractor.shape.to_vec()];
-    let bytes = encoded_len(&FEATURES, &shapes, rows.cells())? as f64 / seen.max(1) as f64;
+    let (mut bytes, mut kept) = (0.0, Vec::new());
+    for (outlet, rows) in job.extractor.outlets.iter().zip(tables) {
+        let shapes = [vec![outlet.shape[0]], outlet.shape.to_vec()];
+        bytes += encoded_len(&FEATURES, &shapes, rows.cells())? as f64 / seen.max(1) as f64;
+        kept.push(format!("{:?}", outlet.shape));
+    }
     let one = |time: Duration| time.as_secs_f64() / seen.max(1) as f64;
     // Passes run side by side on the CPU; a batch is decoded on all threads in either case.
     let threads = match job.extractor.device {
@@ -42,9 +45,9 @@ pub fn tell(stage: &Stage) -> Result<()> {
     };
     let seconds = sights as f64 * (one(decode) + one(pass) / threads as f64);
     stage.done(&format!(
-        "features: {images} images, {sights} views, embeddings [{channels}] and maps [{channels}, {height}, {width}] of \
-         {}, about {:.2} GB in {}; a view takes {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so \
+        "features: {images} images, {sights} views, maps {} of {} and their means, about {:.2} GB in {}; a view takes {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so \
          all take about {seconds:.0} s on {threads} threads. Nothing was written",
+        kept.join(", "),
         job.extractor.backbone.name,
         sights as f64 * bytes / 1e9,
         stage.out.join("features").display(),

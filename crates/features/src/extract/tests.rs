@@ -250,15 +250,48 @@ fn pictures_decoded_ahead_of_an_accelerator_give_the_same_rows() {
     assert!(groups.len() > 1);
     let progress = stage.progress("features", 0, "images");
     let written = std::cell::RefCell::new(Vec::new());
-    let write = |group: usize, rows: FeatureRows| {
-        written.borrow_mut().push((group, rows.cells()));
+    let write = |group: usize, rows: Vec<FeatureRows>| {
+        written.borrow_mut().push((group, rows));
         Ok(())
     };
     job.ahead(&groups, &progress, write).expect("features");
-    for (group, cells) in written.into_inner() {
+    for (group, ahead) in written.into_inner() {
         let rows = job.rows(job.sights.batches(group, job.extractor.batch), &progress).expect("features");
-        assert_eq!(rows.cells(), cells);
+        let cells = |rows: Vec<FeatureRows>| rows.into_iter().map(FeatureRows::cells).collect::<Vec<_>>();
+        assert_eq!(cells(rows), cells(ahead));
     }
     let full = job.ahead(&groups, &progress, |_, _| Err(Error::CannotWrite("no space".into())));
     assert_eq!(full.expect_err("a full disk").exit_code(), 73);
+}
+
+#[test]
+fn stages_are_kept_in_one_pass_and_may_be_where_a_backbone_ends() {
+    let directory = prepare(ResNet::shapes(Family::Resnet));
+    let directory = directory.path();
+    let run = |name: &str, more: &str| {
+        let more = format!("splits = [\"test\"]\n{more}");
+        extract(&stage(directory, name, &more, StageArgs::default())).expect("features");
+        let name = name.to_string();
+        move |table: &str| {
+            let reader = Reader::open(&directory.join(&name).join(table), &FEATURES).expect("a feature table");
+            let shape = reader.shape(FeatureRows::MAP).to_vec();
+            let rows = FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns");
+            (shape, rows.map, rows.embedding)
+        }
+    };
+    let whole = run("whole", "")("features");
+    let several = run("several", "stages = [\"layer2\", \"layer1\"]\n");
+    assert_eq!(several("features"), whole);
+    assert_eq!((several("features.layer1").0, several("features.layer2").0), (vec![48, 16, 16], vec![96, 8, 8]));
+    let early = run("early", "stage = \"layer2\"\nstages = [\"layer1\"]\n");
+    assert_eq!(early("features"), several("features.layer2"));
+    assert_eq!(early("features.layer1"), several("features.layer1"));
+    for (more, told) in [
+        ("stage = \"layer4\"\n", "layer1, layer2, layer3"),
+        ("stages = [\"layer1\", \"layer1\"]\n", "twice"),
+        ("stage = \"layer1\"\nstages = [\"layer2\"]\n", "used up to `layer1`"),
+    ] {
+        let error = extract(&stage(directory, "wrong", more, StageArgs::default())).expect_err(more);
+        assert!(error.exit_code() == 2 && error.to_string().contains(told), "{error}");
+    }
 }
