@@ -9,7 +9,7 @@ use attribute::{
 use features::{
     backbone::{Checkpoint, Family, ResNet},
     network::{Conv, Layer, Network},
-    tensor::{Tensor, cpu, from_vec},
+    tensor::{Tensor, from_vec},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ struct Expected {
 #[test]
 fn maps_of_a_conventional_network_match_captum_and_zennit() {
     let stored: Expected = expected::read("attribution");
-    let device = cpu();
+    let device = expected::device();
     let tensors = expected::checkpoint(&stored.tensors, &BTreeMap::new());
     let mut checkpoint = Checkpoint::new(&tensors, &device);
     let backbone = ResNet::imagenet(Family::Resnet, 18).expect("a known depth").lower(&mut checkpoint);
@@ -79,7 +79,7 @@ fn maps_of_a_conventional_network_match_captum_and_zennit() {
 
 #[test]
 fn maps_of_a_bcos_network_match_the_package() {
-    let (stored, network, images) = bcos::case(&cpu());
+    let (stored, network, images) = bcos::case(&expected::device());
     // The head is the last three layers: B-cos convolution, mean, offset.
     let mut backbone = network;
     let head = Network::new(backbone.layers.split_off(backbone.layers.len() - 3));

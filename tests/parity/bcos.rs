@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use features::{
     backbone::{Checkpoint, Family, NamedTensors, ResNet},
     network::{BcosConv, Layer, Network},
-    tensor::{Device, Tensor, cpu, from_vec, to_vec},
+    tensor::{Device, Tensor, from_vec, to_vec},
 };
 
 use crate::{
@@ -91,6 +91,6 @@ pub fn six_channels(pixels: Vec<f32>, shape: [usize; 4], device: &Device) -> Ten
 
 #[test]
 fn logits_match_the_package() {
-    let (stored, network, image) = case(&cpu());
+    let (stored, network, image) = case(&expected::device());
     expected::check("bcos logits", &to_vec(network.forward(image)), &stored.logits, stored.tolerance);
 }

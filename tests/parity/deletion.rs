@@ -7,7 +7,7 @@ use evaluate::perturbation::ranking::{First, Ranking, ties};
 use evaluate::perturbation::unit::Pieces;
 use evaluate::perturbation::{Confidence, Curve};
 use features::network::{Conv, Layer, Network};
-use features::tensor::{Tensor, cpu, from_vec};
+use features::tensor::{Tensor, from_vec};
 
 use crate::{expected, formula};
 
@@ -31,7 +31,7 @@ struct Case {
 #[test]
 fn curves_and_areas_match_quantus() {
     let stored: Expected = expected::read("deletion");
-    let (side, device) = (stored.side, cpu());
+    let (side, device) = (stored.side, expected::device());
     let tensors = expected::checkpoint(&stored.tensors, &BTreeMap::new());
     let conv = |name: &str, padding: usize, factor: f32| {
         let shape: [usize; 4] = tensors[name].shape.as_slice().try_into().expect("rank 4");

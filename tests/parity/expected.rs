@@ -1,10 +1,14 @@
 //! What a generator stored, and how close is close.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use features::{
     backbone::{NamedTensor, NamedTensors},
     images::{Rgb, decode},
+    stage::{Stage, StageArgs},
     tensor::{Device, Tensor, from_vec, to_vec},
 };
 use serde::de::DeserializeOwned;
@@ -24,16 +28,34 @@ impl StoredMap {
     }
 }
 
+/// The folder of all cases: where it was when this was compiled, or, for a program that was carried to another machine,
+/// below the current directory.
+pub fn folder() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity");
+    if built.is_dir() { built } else { PathBuf::from("tests/parity") }
+}
+
+/// What `--device` would be: `PROBESCOPE_DEVICE`, so that the same cases run on a GPU, else the CPU.
+pub fn device_name() -> String {
+    std::env::var("PROBESCOPE_DEVICE").unwrap_or_else(|_| "cpu".to_string())
+}
+
+/// That device.
+pub fn device() -> Device {
+    let args = StageArgs { device: device_name(), out: Some("unused".into()), ..StageArgs::default() };
+    Stage::new(args).and_then(|stage| stage.device()).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Reads `tests/parity/CASE/expected.json`.
 pub fn read<T: DeserializeOwned>(case: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join(case).join("expected.json");
+    let path = folder().join(case).join("expected.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// One of `tests/parity/small_photographs`.
 pub fn photograph(name: &str) -> Rgb {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/small_photographs").join(format!("{name}.jpg"));
+    let path = folder().join("small_photographs").join(format!("{name}.jpg"));
     decode(&std::fs::read(&path).expect("the photograph is there")).expect("it is a JPEG file")
 }
 

@@ -1,6 +1,6 @@
 //! From image files to features against torchvision and Pillow, through the programs' own stages.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use features::{
     artifact::Reader,
@@ -32,7 +32,7 @@ fn photographs_become_torchvisions_features() {
     std::fs::write(place.join("resnet18.toml"), "input_size = 64\nfit = { short_side = 72 }\n").expect("writable");
     let lines: Vec<String> = stored.files.iter().map(|name| format!("{name} 0\n")).collect();
     std::fs::write(place.join("list.txt"), lines.concat()).expect("writable");
-    let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join("pillow");
+    let photographs = expected::folder().join("pillow");
     let experiment = format!(
         "[[data.source]]\nkind = \"list\"\npath = \"{0}/list.txt\"\nroot = \"{1}\"\nsplit = \"test\"\n\
          [features]\nimages = \"{0}/out/images\"\nbackbone = \"{0}/resnet18.safetensors\"\nsplits = [\"test\"]\n\
@@ -45,6 +45,7 @@ fn photographs_become_torchvisions_features() {
         config: Some(place.join("experiment.toml")),
         out: Some(place.join("out")),
         quiet: true,
+        device: expected::device_name(),
         ..StageArgs::default()
     };
     let stage = Stage::new(args).expect("a good experiment");

@@ -13,7 +13,7 @@ use features::{
         ResNet, Stem,
     },
     network::{BcosConv, Conv, Layer, Network},
-    tensor::{Tensor, cpu, from_vec, to_vec},
+    tensor::{Tensor, from_vec, to_vec},
 };
 
 use crate::{expected, formula, photographs};
@@ -34,7 +34,7 @@ struct Case {
 }
 
 fn lower(architecture: &Architecture, tensors: &NamedTensors) -> Network {
-    let device = cpu();
+    let device = expected::device();
     let mut checkpoint = Checkpoint::new(tensors, &device);
     let network = architecture.lower(&mut checkpoint);
     checkpoint.check("gradients").expect("the names fit");
@@ -45,7 +45,7 @@ fn lower(architecture: &Architecture, tensors: &NamedTensors) -> Network {
 fn image([images, channels, rows, columns]: [usize; 4]) -> Tensor<4> {
     let make = |channels: usize| {
         let shape = [images, channels, rows, columns];
-        from_vec(formula::image(shape), shape, &cpu())
+        from_vec(formula::image(shape), shape, &expected::device())
     };
     if channels != 6 {
         return make(channels);
@@ -62,7 +62,7 @@ fn check(name: &str, network: &Network, composite: &Composite) {
     let mut one = vec![0.0; output.dims()[1]];
     one[case.target] = 1.0;
     let plan = Plan::bind(network, composite, Entry::Pixels).expect("a gradient");
-    let found = to_vec(tape.pull_back(&plan, from_vec(one, output.dims(), &cpu())) * input);
+    let found = to_vec(tape.pull_back(&plan, from_vec(one, output.dims(), &expected::device())) * input);
     let norm = found.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt() as f32;
     expected::check(&format!("{name} norm"), &[norm], &[case.norm], stored.tolerance);
     let samples: Vec<f32> = (0..case.samples.len()).map(|k| found[k * stored.step % found.len()]).collect();
@@ -74,7 +74,7 @@ fn dense_networks_have_the_gradients_of_torch() {
     let tensors = photographs::checkpoint("densenet121");
     let network = DenseNet::imagenet(DenseFamily::Densenet, 121).expect("a known depth");
     let mut network = lower(&network.into(), &tensors);
-    let weight = expected::pointwise(&tensors, "classifier.weight", &cpu());
+    let weight = expected::pointwise(&tensors, "classifier.weight", &expected::device());
     network.layers.extend([Layer::Conv(Conv::pointwise(weight, None)), Layer::GlobalAvgPool]);
     check("densenet121", &network, &Composite::Gradient);
 }
@@ -84,7 +84,7 @@ fn dense_bcos_networks_have_the_explanations_of_the_package() {
     let tensors = photographs::checkpoint("bcos_densenet121");
     let network = DenseNet::imagenet(DenseFamily::BcosDensenet, 121).expect("a known depth");
     let mut network = lower(&network.into(), &tensors);
-    let weight = expected::pointwise(&tensors, "classifier.linear.weight", &cpu());
+    let weight = expected::pointwise(&tensors, "classifier.linear.weight", &expected::device());
     let dense = BcosConv { weight, b: 2.0, stride: [1, 1], padding: [0, 0] };
     network.layers.extend([Layer::BcosConv(dense), Layer::GlobalAvgPool]);
     check("bcos_densenet121", &network, &Composite::Gradient);

@@ -18,7 +18,7 @@ struct Expected {
 fn run(directory: &Path, side: usize) -> features::error::Result<ImageRows> {
     let blank = Rgb { width: 61, height: side, data: vec![0; 61 * side * 3] };
     std::fs::write(directory.join("blank.png"), blank.encode_png().expect("a picture")).expect("writable");
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join("masks").join("instances.json");
+    let case = expected::folder().join("masks").join("instances.json");
     let experiment = format!(
         "[[data.source]]\nkind = \"coco\"\nannotations = \"{}\"\nimages = \"{}\"\nsplit = \"scenes\"\n",
         case.display(),
@@ -26,7 +26,9 @@ fn run(directory: &Path, side: usize) -> features::error::Result<ImageRows> {
     );
     std::fs::write(directory.join("experiment.toml"), experiment).expect("writable");
     let (config, out) = (Some(directory.join("experiment.toml")), Some(directory.join("out")));
-    let stage = Stage::new(StageArgs { config, out, quiet: true, ..StageArgs::default() }).expect("an experiment");
+    let stage =
+        Stage::new(StageArgs { config, out, quiet: true, device: expected::device_name(), ..StageArgs::default() })
+            .expect("an experiment");
     import(&stage, Bad::Refuse)?;
     let reader = Reader::open(&directory.join("out/images"), &IMAGES)?;
     ImageRows::from_cells(reader.read_all()?)

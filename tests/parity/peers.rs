@@ -14,7 +14,7 @@ use attribute::{
 use features::{
     backbone::{Checkpoint, Family, NamedTensors, ResNet},
     network::{Conv, Layer, Network, Pool},
-    tensor::{cpu, from_vec},
+    tensor::from_vec,
 };
 
 use crate::{expected, formula};
@@ -100,15 +100,18 @@ fn settings(name: &str) -> Settings {
 /// Two layers at every position, the pool last.
 fn head(tensors: &NamedTensors) -> Network {
     let dense = |name: &str| {
-        let weight = expected::pointwise(tensors, &format!("{name}.weight"), &cpu());
-        Layer::Conv(Conv::pointwise(weight, Some(expected::vector(tensors, &format!("{name}.bias"), &cpu()))))
+        let weight = expected::pointwise(tensors, &format!("{name}.weight"), &expected::device());
+        Layer::Conv(Conv::pointwise(
+            weight,
+            Some(expected::vector(tensors, &format!("{name}.bias"), &expected::device())),
+        ))
     };
     Network::new(vec![dense("head0"), Layer::Relu, dense("head1"), Layer::GlobalAvgPool])
 }
 
 /// Holds a ResNet of some depth, explaining these pixels in [0, 1], against what is stored.
 pub fn check(frame: &Frame, case: &Case, depth: usize, mut pixels: Vec<f32>, shape: [usize; 4]) {
-    let device = cpu();
+    let device = expected::device();
     let tensors = expected::checkpoint(&case.tensors, &BTreeMap::new());
     let mut architecture = ResNet::imagenet(Family::Resnet, depth).expect("a known depth");
     architecture.stages.iter_mut().zip(case.blocks).for_each(|(stage, blocks)| stage.blocks = blocks);

@@ -7,7 +7,6 @@ use attribute::{
     explain::{Explainer, Head, Settings},
     method::Method,
 };
-use features::tensor::cpu;
 
 use crate::{
     bcos, expected,
@@ -68,9 +67,9 @@ fn contributions_of_a_bcos_resnet50_match_the_package_on_a_photograph() {
     let stored: Expected = expected::read("photograph_maps");
     let Expected { frame, bcos_resnet50: case, .. } = &stored;
     let tensors = expected::checkpoint(&case.tensors, &case.variance_factors);
-    let (backbone, network) = bcos::networks(&tensors, 50, case.offset, &cpu());
+    let (backbone, network) = bcos::networks(&tensors, 50, case.offset, &expected::device());
     let (pixels, shape) = stored.pixels();
-    let image = bcos::six_channels(pixels, shape, &cpu());
+    let image = bcos::six_channels(pixels, shape, &expected::device());
     let heads = vec![Head { id: "head".into(), network, methods: vec![Method::Bcos, Method::InputXGradient] }];
     let explainer = Explainer::with_bounds(backbone, (vec![0.0; 6], vec![1.0; 6]), heads, Settings::default())
         .expect("every layer has its rules");

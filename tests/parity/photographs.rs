@@ -3,7 +3,7 @@
 //! The checkpoint is written as a file, so names, layout, architecture, preprocessing, network and features are all
 //! found by the programs' own stages; only the classifier stands here.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use features::{
     artifact::Reader,
@@ -13,7 +13,7 @@ use features::{
     network::{BcosConv, Conv, Layer, Network},
     stage::{Stage, StageArgs},
     table::{FEATURES, FeatureRows},
-    tensor::{cpu, from_vec, to_vec},
+    tensor::{from_vec, to_vec},
 };
 
 use crate::expected;
@@ -76,7 +76,7 @@ fn features(tensors: &NamedTensors, more: &str) -> FeatureRows {
     let weights = named::write(tensors, BTreeMap::new()).expect("writable tensors");
     std::fs::write(place.join("network.safetensors"), weights).expect("writable");
     std::fs::write(place.join("list.txt"), FILES.map(|name| format!("{name} 0\n")).concat()).expect("writable");
-    let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity").join("photographs");
+    let photographs = expected::folder().join("photographs");
     let experiment = format!(
         "[[data.source]]\nkind = \"list\"\npath = \"{0}/list.txt\"\nroot = \"{1}\"\nsplit = \"test\"\n\
          [features]\nimages = \"{0}/out/images\"\nbackbone = \"{0}/network.safetensors\"\nsplits = [\"test\"]\n\
@@ -89,6 +89,7 @@ fn features(tensors: &NamedTensors, more: &str) -> FeatureRows {
         config: Some(place.join("experiment.toml")),
         out: Some(place.join("out")),
         quiet: true,
+        device: expected::device_name(),
         ..StageArgs::default()
     };
     let stage = Stage::new(args).expect("a good experiment");
@@ -116,7 +117,7 @@ fn check(name: &str, classifier: &str, more: &str) {
     if classifier.is_empty() {
         return;
     }
-    let device = cpu();
+    let device = expected::device();
     let dense = match classifier.ends_with(".linear") {
         true => Layer::BcosConv(BcosConv {
             weight: expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use features::tensor::cpu;
 use probe::data::{Split, argmax};
 use probe::optimiser::{Method, Optimiser};
 use probe::schedule::{Decay, Schedule, WarmUp};
@@ -96,7 +95,7 @@ fn maps() -> Split {
 fn short_trainings_follow_the_formulas_in_double_precision() {
     let stored: Trainings = expected::read("probe_sgd");
     let data = maps();
-    let context = Context { device: cpu(), seed: 3, classes: CLASSES };
+    let context = Context { device: expected::device(), seed: 3, classes: CLASSES };
     for case in &stored.cases {
         let spec = case.spec();
         let train = |specs: &[ProbeSpec]| -> Trained {
@@ -154,7 +153,7 @@ fn the_exact_optimum_is_that_of_scikit_learn() {
             seed,
             ..ProbeSpec::plain(Head::Linear, Loss::Ce)
         };
-        let context = Context { device: cpu(), seed: 0, classes: 10 };
+        let context = Context { device: expected::device(), seed: 0, classes: 10 };
         let found = exact::train(&spec, &split, &split, &context).unwrap();
         let gap = |name: &str, shift: f64, want: &[f64]| {
             let values = &found.weights.get(name).unwrap().values;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use features::{
     backbone::{Checkpoint, Family, ResNet},
     network::{Conv, Layer, Network},
-    tensor::{cpu, from_vec, to_vec},
+    tensor::{from_vec, to_vec},
 };
 
 use crate::{expected, formula};
@@ -23,7 +23,7 @@ struct Expected {
 fn check(depth: usize, blocks: [usize; 4]) {
     let case = format!("resnet{depth}");
     let stored: Expected = expected::read(&case);
-    let device = cpu();
+    let device = expected::device();
     let tensors = expected::checkpoint(&stored.tensors, &BTreeMap::new());
     let mut checkpoint = Checkpoint::new(&tensors, &device);
     let network = ResNet::imagenet(Family::Resnet, depth).expect("a known depth").lower(&mut checkpoint);

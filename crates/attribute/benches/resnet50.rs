@@ -74,6 +74,8 @@ fn head(family: Family) -> Network {
 }
 
 fn main() {
+    // As the programs do.
+    features::memory::keep();
     // `cargo test` passes other flags; only a real `cargo bench` measures.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
