@@ -5,7 +5,8 @@
 //! - Source: Lundberg & Lee 2017.
 //! - Here: coalitions are drawn by the kernel itself, so that each counts once: first their size with probability
 //!   proportional to `1 / (s (n - s))`, then its members; each second one is the complement of the one before, which
-//!   removes the odd part of the sampling error. A segment that is off shows its mean colour.
+//!   removes the odd part of the sampling error. A segment that is off shows its mean colour; its
+//!   value is shared by its pixels, so that the map keeps the sum.
 //! - Cost: `samples` forward passes and one more, shared by all targets and probes; no pull-back.
 
 use features::random::{shuffle, stream, uniform};
