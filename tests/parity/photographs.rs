@@ -6,17 +6,12 @@
 use std::collections::BTreeMap;
 
 use features::{
-    artifact::Reader,
-    backbone::{NamedTensors, named},
-    extract::extract,
-    import::{Bad, import},
+    backbone::NamedTensors,
     network::{BcosConv, Conv, Layer, Network},
-    stage::{Stage, StageArgs},
-    table::{FEATURES, FeatureRows},
     tensor::{from_vec, to_vec},
 };
 
-use crate::expected;
+use crate::{expected, files};
 
 const FILES: [&str; 3] = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg"];
 
@@ -69,41 +64,11 @@ pub fn checkpoint(name: &str) -> NamedTensors {
     stored.cases[name].checkpoint()
 }
 
-/// Runs `features import` and `features` on the photographs; `more` goes into the section.
-fn features(tensors: &NamedTensors, more: &str) -> FeatureRows {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let place = directory.path();
-    let weights = named::write(tensors, BTreeMap::new()).expect("writable tensors");
-    std::fs::write(place.join("network.safetensors"), weights).expect("writable");
-    std::fs::write(place.join("list.txt"), FILES.map(|name| format!("{name} 0\n")).concat()).expect("writable");
-    let photographs = expected::folder().join("photographs");
-    let experiment = format!(
-        "[[data.source]]\nkind = \"list\"\npath = \"{0}/list.txt\"\nroot = \"{1}\"\nsplit = \"test\"\n\
-         [features]\nimages = \"{0}/out/images\"\nbackbone = \"{0}/network.safetensors\"\nsplits = [\"test\"]\n\
-         keep_bits = 23\n{more}",
-        place.display(),
-        photographs.display()
-    );
-    std::fs::write(place.join("experiment.toml"), experiment).expect("writable");
-    let args = StageArgs {
-        config: Some(place.join("experiment.toml")),
-        out: Some(place.join("out")),
-        quiet: true,
-        device: expected::device_name(),
-        ..StageArgs::default()
-    };
-    let stage = Stage::new(args).expect("a good experiment");
-    import(&stage, Bad::Refuse).expect("an image table");
-    extract(&stage).expect("features");
-    let reader = Reader::open(&place.join("out/features"), &FEATURES).expect("a feature table");
-    FeatureRows::from_cells(reader.read_all().expect("readable")).expect("declared columns")
-}
-
 fn check(name: &str, classifier: &str, more: &str) {
     let stored: Expected = expected::read("photographs");
     let case = &stored.cases[name];
     let tensors = case.checkpoint();
-    let rows = features(&tensors, more);
+    let rows = files::features(&tensors, "photographs", &FILES, "", more);
     let Stored { shape: [channels, height, width], norms, samples } = &case.features;
     let values = channels * height * width;
     assert_eq!(rows.map.len(), FILES.len() * values, "{name}");
@@ -165,7 +130,7 @@ fn clips_trunk_and_its_attention_pool_are_open_clips() {
     check("clip", "", "");
     let stored: Expected = expected::read("photographs");
     let case = &stored.cases["clip"];
-    let rows = features(&case.checkpoint(), "layout = \"clip_attention_pool\"\n");
+    let rows = files::features(&case.checkpoint(), "photographs", &FILES, "", "layout = \"clip_attention_pool\"\n");
     assert_eq!(rows.map, rows.embedding);
     expected::check("clip embedding", &rows.embedding, &case.logits.concat(), stored.tolerance);
 }
