@@ -14,6 +14,9 @@ test *args:
 lint *args:
     @make lint {{args}}
 
+check-cuda *args:
+    @make check-cuda {{args}}
+
 pretrain *args:
     @make pretrain {{args}}
 
