@@ -4,6 +4,8 @@
 //! never has to be unrolled. Strides are taken apart first: every `stride`-th row and column form a plane of their own,
 //! and within a plane the kernel moves by one.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{
@@ -18,6 +20,8 @@ use crate::tensor::{Tensor, from_vec, to_vec};
 
 /// Columns of a product at a time: its destination then stays in the second-level cache.
 const TILE: usize = 512;
+/// Source channels below which all taps make one product: one of three colours alone is mostly overhead.
+const FEW_CHANNELS: usize = 16;
 /// Output channels that are worth a thread of their own.
 const LEAST_CHANNELS: usize = 32;
 
@@ -291,9 +295,20 @@ impl Cover<'_> {
         let area = self.plane.rows * width;
         let length = (self.rows - 1) * width + self.columns;
         let mut sums = vec![0.0; channels * TILE.min(length)];
+        let joined = (kernel.from < FEW_CHANNELS).then(|| self.joined(kernel, first..first + channels));
+        let depth = self.taps.len() * kernel.from;
+        let mut moved = Vec::new();
         for start in (0..length).step_by(TILE) {
             let count = TILE.min(length - start);
-            for (index, tap) in self.taps.iter().enumerate() {
+            if let Some(joined) = &joined {
+                moved.clear();
+                for (tap, channel) in self.taps.iter().flat_map(|tap| (0..kernel.from).map(move |c| (tap, c))) {
+                    moved.extend_from_slice(&source[channel * area + tap.offset + start..][..count]);
+                }
+                let (left, right) = (Matrix::rows(joined, depth), Matrix::rows(&moved, count));
+                product([channels, depth, count], left, right, &mut sums, Onto::Nothing);
+            }
+            for (index, tap) in self.taps.iter().enumerate().filter(|_| joined.is_none()) {
                 let left = Matrix::rows(&kernel.values[(tap.matrix * kernel.to + first) * kernel.from..], kernel.from);
                 let right = Matrix::rows(&source[tap.offset + start..], area);
                 let onto = if index == 0 { Onto::Nothing } else { Onto::Sum };
@@ -310,5 +325,14 @@ impl Cover<'_> {
                 }
             }
         }
+    }
+
+    /// The matrices of all taps side by side: `[channels, taps * from]`.
+    fn joined(&self, kernel: &Kernel, channels: Range<usize>) -> Vec<f32> {
+        let row = |channel: usize| {
+            let at = move |tap: &Tap| (tap.matrix * kernel.to + channel) * kernel.from;
+            self.taps.iter().flat_map(move |tap| &kernel.values[at(tap)..][..kernel.from])
+        };
+        channels.flat_map(row).copied().collect()
     }
 }
