@@ -1,8 +1,8 @@
-//! Parity with PyTorch, timm, open_clip, captum, zennit, Quantus and the bcos package: a folder a case.
+//! Parity with PyTorch, timm, open_clip, captum, zennit, Quantus, torchmetrics, scikit-image and the bcos package: a folder a case.
 //!
 //! Each folder has the script that made the expected numbers, with its tolerance and the reason for it. To make them
 //! again: a Python environment with `torch torchvision bcos zennit captum grad-cam lime quantus numpy scikit-learn
-//! blake3 timm open_clip_torch scikit-image`, then `python CASE/generate.py`.
+//! blake3 timm open_clip_torch scikit-image scipy torchmetrics`, then `python CASE/generate.py`.
 #![allow(clippy::print_stderr, reason = "how close a comparison was is worth reading")]
 #![recursion_limit = "256"]
 
@@ -20,6 +20,8 @@ mod photographs;
 mod probes;
 mod quickshift;
 mod resnet;
+mod similarity;
+mod torchmetrics;
 
 #[test]
 fn formula_has_the_same_bits_on_both_sides() {

@@ -7,6 +7,7 @@ mod curves;
 mod damage;
 mod data_sets;
 mod kill;
+mod randomised;
 mod readers;
 mod storage;
 

@@ -13,7 +13,7 @@ use crate::metric::Metric;
 /// Reads the maps and probes of one experiment (artifacts `attribute` and `probe` in --out) and the boxes of its
 /// scenes, and writes the table `evaluate`: one row for each map and metric. Metrics of perturbed pictures, where
 /// [evaluate.perturbation] asks for them, run the backbone of [features] on the images of [features], and write the
-/// table `evaluate.curves` too.
+/// table `evaluate.curves` too; [evaluate.randomisation] explains some pictures again.
 #[derive(Debug, clap::Parser)]
 #[command(name = "evaluate", version, after_long_help = EXPLANATION)]
 pub struct Args {
@@ -77,6 +77,23 @@ Section of the experiment file for metrics of perturbed pictures, with its defau
   baseline = \"mean\"         # or zero, black, blurred
   confidence = [\"softmax\", \"sigmoid\", \"logit\"]  # of the target, relative to the whole picture
   chunk = 16                # pictures at once: memory against speed
+
+Section for tests of the methods themselves, with its defaults. They make maps again, with the settings of [attribute],
+and score how alike these are to the original ones; lower is better, 1 means that the map does not depend on it:
+
+  [evaluate.randomisation]
+  metrics = []              # none; some of:
+                            #   parameter_randomisation:cascade  weights drawn again: of the probe (variant head), then also
+                            #                                    of the backbone's last stage (last1), ..., of all (all)
+                            #   parameter_randomisation:head     or :lastN, :all: single steps of it
+                            #   logit_randomisation              the map of another class, drawn at random
+  items = [\"grid\"]          # or scene, tile
+  most = 8                  # items of each kind, the first ones
+  probes = []               # ids, or beginnings like \"linear-*\"; empty: all
+  methods = []              # names, or beginnings; empty: all
+  redraw = \"normal\"         # numbers with the size of each tensor, or shuffled: its own in another order; channels of
+                            # norms change places in both
+  similarity = [\"pearson\", \"spearman\", \"ssim\"]
 
 Example:
   evaluate --config data/experiments/shapes-resnet.toml --metric grid_pointing_game --metric gini:reference";

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::inputs::{Probes, Scenes};
 use crate::metric::Metric;
 use crate::perturbation::{Perturber, Settings};
+use crate::randomisation::{self, Randomiser};
 use crate::rows::{PartMaps, Plan, Sources, score_part};
 use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
@@ -39,12 +40,26 @@ pub struct Config {
     pub gaussian_kernel: Option<usize>,
     /// Metrics of perturbed pictures; none by default, because they run the backbone again.
     pub perturbation: Settings,
+    /// Tests with other weights and other logits; none by default, because they explain pictures again.
+    pub randomisation: randomisation::Settings,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { metrics: Metric::ALL.to_vec(), images: None, gaussian_kernel: None, perturbation: Settings::default() }
+        Self {
+            metrics: Metric::ALL.to_vec(),
+            images: None,
+            gaussian_kernel: None,
+            perturbation: Settings::default(),
+            randomisation: randomisation::Settings::default(),
+        }
     }
+}
+
+/// What runs the backbone again.
+struct Again {
+    perturbation: Settings,
+    randomisation: randomisation::Settings,
 }
 
 /// Everything that is open while the stage runs.
@@ -56,6 +71,7 @@ struct Inputs {
     probes: Probes,
     scenes: Option<Scenes>,
     perturber: Option<Perturber>,
+    randomiser: Option<Randomiser>,
 }
 
 /// Scores all maps of the experiment in `stage.out` and writes its artifact `evaluate`.
@@ -64,9 +80,9 @@ struct Inputs {
 /// A missing or damaged input, maps that do not fit probes or scenes, or an unusable configuration.
 pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     let plan = plan(config)?;
-    let perturbation = config.perturbation.checked()?;
-    let inputs = Inputs::open(stage, config, &perturbation)?;
-    let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &perturbation, &inputs))? {
+    let again = Again { perturbation: config.perturbation.checked()?, randomisation: config.randomisation.checked()? };
+    let inputs = Inputs::open(stage, config, &again)?;
+    let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &again, &inputs))? {
         Begin::UpToDate(_) => {
             stage.done("evaluate: up to date");
             return Ok(());
@@ -119,7 +135,7 @@ fn plan(config: &Config) -> Result<Plan> {
 }
 
 impl Inputs {
-    fn open(stage: &Stage, config: &Config, perturbation: &Settings) -> Result<Self> {
+    fn open(stage: &Stage, config: &Config, again: &Again) -> Result<Self> {
         let open = |kind: ItemKind| Ok((kind, Reader::open(&stage.out.join(kind.dir()), &MAPS)?));
         let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
@@ -137,13 +153,21 @@ impl Inputs {
                 return Err(Error::Usage(message.into()));
             }
         };
+        let Again { perturbation, randomisation } = again;
         let asked = !perturbation.is_off();
         let perturber = asked.then(|| Perturber::open(stage, perturbation, &maps, compact.as_ref())).transpose()?;
-        Ok(Self { maps, compact, probes, scenes, perturber })
+        let asked = !randomisation.is_off();
+        let randomiser = asked.then(|| Randomiser::open(stage, randomisation, &maps, compact.as_ref())).transpose()?;
+        Ok(Self { maps, compact, probes, scenes, perturber, randomiser })
     }
 
     fn sources(&self) -> Sources<'_> {
-        Sources { probes: &self.probes, scenes: self.scenes.as_ref(), perturber: self.perturber.as_ref() }
+        Sources {
+            probes: &self.probes,
+            scenes: self.scenes.as_ref(),
+            perturber: self.perturber.as_ref(),
+            randomiser: self.randomiser.as_ref(),
+        }
     }
 
     fn parts(&self) -> usize {
@@ -159,7 +183,7 @@ impl Inputs {
     }
 }
 
-fn spec(stage: &Stage, plan: &Plan, perturbation: &Settings, inputs: &Inputs) -> ArtifactSpec {
+fn spec(stage: &Stage, plan: &Plan, again: &Again, inputs: &Inputs) -> ArtifactSpec {
     let scenes = inputs.scenes.as_ref().map(|scenes| scenes.input.clone());
     let wide = plan.gaussian.map_or_else(|| "129/672 of the map's side".to_string(), |gaussian| gaussian.to_string());
     let mut config = serde_json::json!({ "metrics": plan.metrics, "gaussian": plan.gaussian });
@@ -171,11 +195,21 @@ fn spec(stage: &Stage, plan: &Plan, perturbation: &Settings, inputs: &Inputs) ->
     }];
     let mut sources: Vec<_> =
         [inputs.maps[0].1.input(), inputs.probes.input.clone()].into_iter().chain(scenes).collect();
-    if let Some(perturber) = &inputs.perturber {
-        config["perturbation"] = perturbation.identity(stage.seed);
+    if inputs.perturber.is_some() {
+        config["perturbation"] = again.perturbation.identity(stage.seed);
         tables.push(TableSpec { table: &CURVES, dir: CURVES_DIR.into(), shapes: vec![], meta: BTreeMap::new() });
+    }
+    if let Some(randomiser) = &inputs.randomiser {
+        config["randomisation"] = serde_json::json!({
+            "settings": again.randomisation, "methods": randomiser.methods, "seed": stage.seed,
+        });
+    }
+    let again = [inputs.perturber.as_ref().map(|one| &one.inputs), inputs.randomiser.as_ref().map(|one| &one.inputs)];
+    for input in again.into_iter().flatten().flatten() {
         // The images may be those of the scenes.
-        sources.extend(perturber.inputs.iter().filter(|input| !sources.contains(input)).cloned().collect::<Vec<_>>());
+        if !sources.contains(input) {
+            sources.push(input.clone());
+        }
     }
     ArtifactSpec {
         stage: "evaluate",

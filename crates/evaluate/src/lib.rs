@@ -1,7 +1,8 @@
 //! Scores attribution maps: how well each points at its target, and how compact it is.
 //!
 //! Maps and probes of one experiment come in, a long table of scores goes out. The metrics know only plain slices;
-//! the stage around them knows tables. `perturbation` runs the backbone again, on pictures without some of their pixels.
+//! the stage around them knows tables. `perturbation` runs the backbone again, on pictures without some of their pixels;
+//! `randomisation` explains pictures again, with other weights.
 #![recursion_limit = "256"]
 
 pub mod cli;
@@ -11,6 +12,7 @@ pub mod evaluate;
 pub mod map;
 pub mod metric;
 pub mod perturbation;
+pub mod randomisation;
 pub mod rows;
 pub mod score;
 pub mod smooth;

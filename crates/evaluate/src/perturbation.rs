@@ -19,7 +19,7 @@ pub mod ranking;
 pub mod settings;
 pub mod unit;
 
-mod perturber;
+pub(crate) mod perturber;
 
 pub use confidence::Confidence;
 pub use curve::Curve;

@@ -18,6 +18,7 @@ use crate::metric::{Metric, Subject};
 use crate::perturbation::curve::relative;
 use crate::perturbation::settings::Question;
 use crate::perturbation::{Curve, Perturber};
+use crate::randomisation::{Answer, Randomiser};
 use crate::score::{Scored, score};
 use crate::smooth::Smoothing;
 use crate::table::{CurveRows, ScoreRows};
@@ -81,6 +82,11 @@ impl From<Scored> for Line {
 }
 
 impl Line {
+    fn randomised(answer: Answer) -> Self {
+        let Answer { metric, variant, score } = answer;
+        Self { metric, variant, smoothing: Smoothing::None, value: score, chance: None, higher_is_better: false }
+    }
+
     fn perturbed(question: Question, variant: String, value: Score) -> Self {
         let higher_is_better = question.higher_is_better();
         let metric = question.name();
@@ -97,6 +103,8 @@ pub struct Sources<'a> {
     pub scenes: Option<&'a Scenes>,
     /// What runs the backbone again, if it is asked to.
     pub perturber: Option<&'a Perturber>,
+    /// What explains pictures again with other weights, if it is asked to.
+    pub randomiser: Option<&'a Randomiser>,
 }
 
 /// The maps of a part: whole ones, a table for each size, and those that were kept as digests.
@@ -126,7 +134,7 @@ impl PartMaps {
 /// Scores of all `maps`, sorted by item, target, probe, method, metric and variant; then those of controls.
 /// And the curves behind them, sorted likewise and by share.
 pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(ScoreRows, CurveRows)> {
-    let Sources { probes, scenes, perturber } = sources;
+    let Sources { probes, scenes, perturber, randomiser } = sources;
     let mut order: Vec<Row> = maps.rows().collect();
     order.sort_unstable_by_key(|row| row.key());
     let subjects: Vec<Subject> = order.iter().map(|row| row.subject(scenes)).collect::<Result<_>>()?;
@@ -148,6 +156,8 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
     }
     let asked = perturber.map(|perturber| perturber.answers(&order)).transpose()?;
     let mut answers = asked.unwrap_or_default().into_iter();
+    let asked = randomiser.map(|randomiser| randomiser.answers(&order)).transpose()?;
+    let mut randomised = asked.unwrap_or_default().into_iter();
     let (mut out, mut curves) = (ScoreRows::default(), CurveRows::default());
     for (row, scored) in order.iter().zip(scored) {
         let probe_id = &row.rows.probe_id[row.at];
@@ -161,6 +171,7 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
             }
             lines.push(Line::perturbed(answer.question, answer.variant, answer.score));
         }
+        lines.extend(randomised.next().unwrap_or_default().into_iter().map(Line::randomised));
         lines.sort_unstable_by(|a, b| (a.metric, &a.variant).cmp(&(b.metric, &b.variant)));
         row.push(&mut out, probe_id, probe, &row.rows.method[row.at], lines);
     }

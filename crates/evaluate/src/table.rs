@@ -39,7 +39,8 @@ pub const SCORES: Table = Table {
             Values::Text,
             "grid_pointing_game, pointing_game, energy_pointing_game, bounding_box_iou, entropy, gini, class_agreement \
              (correlation with the maps of other targets), seed_stability (correlation with the maps of other seeds), and \
-             from perturbed pictures pixel_deletion, pixel_insertion (areas under curves) and sufficiency",
+             from perturbed pictures pixel_deletion, pixel_insertion (areas under curves) and sufficiency, and similarity to the \
+             original map parameter_randomisation (other weights) and logit_randomisation (another class)",
         ),
         Column::new(
             "variant",
@@ -47,7 +48,9 @@ pub const SCORES: Table = Table {
             "grid_pointing_game: reference (smoothed by method) or none; pointing_game: strict; energy_pointing_game and \
              bounding_box_iou: unrounded or reference (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the \
              maximum) or reference (floor 1e-7); class_agreement and seed_stability: pearson; of perturbation ORDER:UNIT:\
-             BASELINE:CONFIDENCE, as in least_first:pixels:mean:softmax, all relative to the whole picture",
+             BASELINE:CONFIDENCE, as in least_first:pixels:mean:softmax, all relative to the whole picture; of parameter_\
+             randomisation DEPTH:REDRAW:SIMILARITY, as in last2:normal:pearson, where the weights of the probe (head), also of \
+             the last 2 stages of the backbone, or of all stages (all) were drawn again; of logit_randomisation other_class:SIMILARITY",
         ),
         Column::new(
             "smoothing",

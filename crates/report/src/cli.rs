@@ -16,7 +16,8 @@ use std::path::PathBuf;
 #[command(
     version,
     after_help = "Examples:\n  report --config data/experiments/report.toml\n  report --out out/mine     all experiments beside out/mine \
-                  that have scores, no gallery\n  report --compare out/report out/other/report\n\nSection [report] of the configuration: experiments, images, resamples, probes.\n\
+                  that have scores, no gallery\n  report --compare out/report out/other/report\n\nSection [report] of the configuration: experiments, images (of the gallery), mean_maps (grids of each experiment that \
+                  mean maps are of, 200 by default, 0 for none), resamples, probes.\n\
                   Exit codes: 0 done or up to date, 2 usage, 65 bad data, 66 input missing, 73 cannot write."
 )]
 pub struct Cli {

@@ -2,6 +2,7 @@
 
 use crate::bootstrap::Estimate;
 use crate::findings::Findings;
+use crate::roles::Metric;
 use crate::scores::Key;
 use crate::significance::Significance;
 use crate::table::column;
@@ -15,6 +16,7 @@ pub fn all(findings: &Findings) -> Vec<(&'static str, String)> {
         ("accuracy", accuracy(findings)),
         ("variance", variance(findings)),
         ("matched", matched(findings)),
+        ("curves", curves(findings)),
     ]
 }
 
@@ -97,6 +99,36 @@ fn variance(findings: &Findings) -> String {
                 factor.into(),
             ];
             lines.push(line(words.into_iter().chain(numbers(Some(&share)))));
+        }
+    }
+    lines.concat()
+}
+
+/// The curves of pixel deletion that are drawn, long: a row a share removed.
+fn curves(findings: &Findings) -> String {
+    let head = [
+        column::EXPERIMENT,
+        column::BACKBONE,
+        column::METRIC,
+        column::VARIANT,
+        column::METHOD,
+        column::PROBE,
+        column::REMOVED,
+    ];
+    let mut lines = vec![header(&head, &[])];
+    let metric = Metric::PixelDeletion;
+    for found in &findings.curves {
+        for (share, estimate) in &found.points {
+            let words = [
+                found.experiment.clone(),
+                found.backbone.clone(),
+                metric.name().into(),
+                metric.variant().into(),
+                found.method.clone(),
+                found.probe.clone(),
+                share.to_string(),
+            ];
+            lines.push(line(words.into_iter().chain(numbers(Some(estimate)))));
         }
     }
     lines.concat()
@@ -187,6 +219,13 @@ mod tests {
         for (plain, quoted) in [("a", "a"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\"")] {
             assert_eq!(quote(plain.into()), quoted);
         }
+    }
+
+    #[test]
+    fn curves_begin_at_the_whole_picture() {
+        let text = curves(&crate::fake::findings());
+        let starts = text.lines().filter(|line| line.contains(",0,1,1,1,60,20,3")).count();
+        assert_eq!((starts, text.lines().count()), (4, 1 + 4 * 11), "{text}");
     }
 
     #[test]

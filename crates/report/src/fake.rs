@@ -1,12 +1,14 @@
 //! A made-up experiment for tests: numbers of plausible size from a seeded generator, gains and failures included.
 
 use crate::accuracy::{Prediction, Predictions};
+use crate::aggregate::{self, Aggregate, Bin, Seen};
 use crate::findings::{Findings, Inputs, Source, Training};
 use crate::gallery::{Example, Shown};
 use crate::heatmap;
 use crate::roles::{Metric, Roles};
 use crate::scores::{Cell, Key, Raw, Scores};
 use crate::summary::Resampling;
+use evaluate::randomisation::Test;
 use features::random::{normal, stream, uniform};
 
 /// Resamples enough for stable verdicts.
@@ -60,6 +62,10 @@ fn level(backbone: &str, method: &str) -> [f64; 7] {
 
 /// Scores of two backbones.
 pub fn scores() -> Scores {
+    Scores::new(raw_scores())
+}
+
+fn raw_scores() -> Vec<Raw> {
     let mut rows = Vec::new();
     for (experiment, backbone, methods) in [
         (
@@ -80,9 +86,34 @@ pub fn scores() -> Scores {
                     ));
                 }
             }
+            rows.extend(sanity(experiment, backbone, method));
         }
     }
-    Scores::new(rows)
+    rows
+}
+
+/// Randomisation tests of both linear probes: guided backpropagation does not see the weights.
+fn sanity(experiment: &str, backbone: &str, method: &str) -> Vec<Raw> {
+    let variants = ["head:normal", "last1:normal", "last2:normal", "all:normal", "other_class"];
+    let mut rows = Vec::new();
+    for (at, variant) in variants.iter().enumerate() {
+        for probe in ["linear-ce", "linear-bce"] {
+            let metric = if *variant == "other_class" { Test::LOGIT } else { Test::PARAMETERS };
+            let key = Key {
+                metric: metric.into(),
+                variant: format!("{variant}:pearson"),
+                ..key_of(experiment, backbone, method, probe, Metric::GridPointingGame)
+            };
+            let center = if method == "guided_backprop" { 0.95 } else { 0.5 - 0.12 * at as f64 };
+            let cell = |item: u32| {
+                let mut rng = stream(6, &[experiment, method, probe, variant, &item.to_string()]);
+                let value = Some(center + 0.04 * normal(&mut rng));
+                (format!("grid3/{item:04}"), Cell { item: 0, target: 0, seed: 0, value, chance: None })
+            };
+            rows.push(Raw { key, higher_is_better: false, cells: (0..8).map(cell).collect() });
+        }
+    }
+    rows
 }
 
 fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Raw {
@@ -230,6 +261,24 @@ fn gallery() -> Vec<Example> {
     examples
 }
 
+fn aggregates() -> Vec<Aggregate> {
+    let probe = |(at, probe): (usize, &&str)| {
+        let bin = |bin: usize| Bin {
+            range: (aggregate::BINS[bin], aggregate::BINS[bin + 1]),
+            maps: [4, 6, 108, 108, 8, 6][bin],
+            score: 0.9 - 0.15 * bin as f64,
+            map: picture(7 * at as u32, 0.1 * bin as f32).map,
+        };
+        Seen { probe: probe.to_string(), maps: 240, bins: (0..6).map(bin).collect(), cells: picture(1, 0.3).map }
+    };
+    let of = |(backbone, method): (&str, &str)| Aggregate {
+        backbone: backbone.into(),
+        method: method.into(),
+        probes: ["linear-ce", "linear-bce", "bcos3_offset-bce"].iter().enumerate().map(probe).collect(),
+    };
+    [("resnet", "lrp"), ("bcos-resnet", "bcos")].map(of).into()
+}
+
 /// What a reader of files would have read.
 pub fn inputs() -> Inputs {
     let experiments = ["shapes-resnet", "shapes-bcos"];
@@ -249,7 +298,39 @@ pub fn inputs() -> Inputs {
     }
 }
 
+/// All findings when each backbone has so many probes more, scored by the main metrics under its main method.
+pub fn findings_of_many(more: usize) -> Findings {
+    let mut inputs = inputs();
+    let mut rows = raw_scores();
+    let experiments = [("shapes-resnet", "resnet", "lrp"), ("shapes-bcos", "bcos-resnet", "bcos")];
+    for (at, (experiment, backbone, method)) in experiments.into_iter().enumerate() {
+        for index in 0..more {
+            let head = ["linear", "mlp2_bias", "mlp3", "bcos2_offset"][index % 4];
+            let probe = format!("{head}-{}-row{index}", ["ce", "bce", "bce_plain"][index % 3]);
+            for (metric, spread) in [(Metric::GridPointingGame, 0.4), (Metric::EnergyPointingGame, 0.2)] {
+                let key = key_of(experiment, backbone, method, &probe, metric);
+                let value = |item: u32| {
+                    let mut rng = stream(8, &[experiment, &probe, metric.name(), &item.to_string()]);
+                    Some((0.5 + spread * (uniform(&mut rng) - 0.5)).clamp(0.0, 1.0))
+                };
+                let cell = |item: u32| {
+                    (format!("grid3/{item:04}"), Cell { item: 0, target: 0, seed: 0, value: value(item), chance: None })
+                };
+                rows.push(Raw { key, higher_is_better: true, cells: (0..8).map(cell).collect() });
+            }
+            let known = inputs.predictions[at].probes["linear-bce"].iter().take(60).cloned().collect();
+            inputs.predictions[at].probes.insert(probe.clone(), known);
+            let training = Training { probe_id: format!("{probe}-s0"), ..inputs.trainings[at * PROBES.len()].clone() };
+            inputs.trainings.push(training);
+        }
+    }
+    inputs.scores = Scores::new(rows);
+    let resampling = Resampling { resamples: 50, seed: 0 };
+    let found = Findings::new(&inputs, &Roles::default(), resampling);
+    Findings { gallery: gallery(), aggregates: aggregates(), ..found }
+}
+
 /// All findings of the made-up experiment, with a gallery.
 pub fn findings() -> Findings {
-    Findings { gallery: gallery(), ..Findings::new(&inputs(), &Roles::default(), RESAMPLING) }
+    Findings { gallery: gallery(), aggregates: aggregates(), ..Findings::new(&inputs(), &Roles::default(), RESAMPLING) }
 }

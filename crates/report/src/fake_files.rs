@@ -177,14 +177,15 @@ fn maps(directory: &Path, experiment: &str) {
         grids.labels.push((0..9).collect());
         grids.cell_px.push(CELL as i32);
         for target in 0..2 {
-            for probe in ["linear-ce-s0", "linear-bce-s0", "bcos3_offset-bce-s0", "linear-ce-s1"] {
+            let probes = ["linear-ce", "linear-bce", "bcos3_offset-bce"];
+            for probe in probes.iter().flat_map(|probe| (0..3).map(move |seed| format!("{probe}-s{seed}"))) {
                 maps.item.push(format!("grid3/{grid:04}"));
                 maps.item_kind.push("grid".into());
                 maps.grid_size.push(Some(3));
                 maps.image_id.push(grid);
                 maps.target_index.push(target);
                 maps.target_class.push(target);
-                maps.probe_id.push(probe.into());
+                maps.probe_id.push(probe);
                 maps.method.push(method.into());
                 maps.logit.push(1.0);
                 maps.relevance_sum.push(1.0);

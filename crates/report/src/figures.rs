@@ -48,7 +48,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "differences",
             "What BCE changes, map by map",
             "Paired difference BCE − CE of the linear probe. Right of 0, BCE is better. Circles: grids (GridPG); squares: scenes \
-             with several objects (EPG). Failures of the claim are on the left; the numbers on the right are GridPG's."
+             with several objects (EPG), in their boxes; triangles: in the pixels of the objects, where there are masks. Failures of the claim are on the left; the numbers on the right are GridPG's."
                 .to_string(),
             differences(findings),
         ),
@@ -130,17 +130,20 @@ fn differences(findings: &Findings) -> Chart {
             let of = |metric| {
                 findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate)
             };
-            let (grid, scene) = (of(Metric::GridPointingGame), of(Metric::EnergyPointingGame));
+            let [grid, scene, masks] =
+                [Metric::GridPointingGame, Metric::EnergyPointingGame, Metric::EnergyOnMasks].map(of);
             let point =
                 |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
-            let points = [point(0, grid), point(1, scene)].into_iter().flatten().collect();
+            let points = [point(0, grid), point(1, scene), point(2, masks)].into_iter().flatten().collect();
             let note = grid.map(|e| labels::signed(100.0 * e.mean, 1)).unwrap_or_default();
             Row { label: labels::method(method), points, note, ceiling: None }
         };
         (backbone.methods.iter().map(row).collect(), Some((0.0, String::new())))
     });
     let range = range(&panels, &[0.0], 10.0);
-    let series = vec!["GridPG (grids)".into(), "EPG (scenes)".into()];
+    let masked = panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.points).any(|point| point.series == 2);
+    let mut series = vec!["GridPG (grids)".to_string(), "EPG (boxes in scenes)".to_string()];
+    series.extend(masked.then(|| "EPG (masks in scenes)".to_string()));
     Chart {
         title: "Paired differences between BCE and CE probes".into(),
         axis: "BCE − CE (points)".into(),

@@ -1,6 +1,7 @@
 //! Everything that a report says, as data: what the page, the Markdown, the CSV and the LaTeX files are written from.
 
 use crate::accuracy::{self, Predictions};
+use crate::aggregate::Aggregate;
 use crate::bootstrap::Estimate;
 use crate::curves::{self, Curves};
 use crate::decomposition::{self, Decomposition};
@@ -99,12 +100,14 @@ pub struct Findings {
     pub sources: Vec<Source>,
     /// Maps side by side.
     pub gallery: Vec<Example>,
+    /// Many maps in one picture.
+    pub aggregates: Vec<Aggregate>,
     /// How intervals were made.
     pub resampling: Resampling,
 }
 
 impl Findings {
-    /// Derives all findings from what was read; the gallery is added by whoever can read maps.
+    /// Derives all findings from what was read; gallery and aggregates are added by whoever can read maps.
     pub fn new(inputs: &Inputs, roles: &Roles, resampling: Resampling) -> Self {
         let backbones = Backbone::all(&inputs.scores);
         let summaries = Summaries::new(&inputs.scores, roles, resampling);
@@ -140,6 +143,7 @@ impl Findings {
             sources: inputs.sources.clone(),
             roles: roles.clone(),
             gallery: Vec::new(),
+            aggregates: Vec::new(),
             backbones,
             summaries,
             resampling,

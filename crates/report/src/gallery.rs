@@ -102,6 +102,11 @@ pub fn score(scores: &Scores, backbone: &Backbone, choice: &Choice, method: &str
     group.cells.iter().find(is_it)?.value
 }
 
+/// Seed in a probe id, `-s<seed>`.
+pub fn seed_of(probe_id: &str) -> Option<i64> {
+    probe_id.split('-').skip(1).find_map(|part| part.strip_prefix('s')?.parse().ok())
+}
+
 /// Nearest rank of a quantile among `n` sorted values.
 fn rank(quantile: f64, n: usize) -> usize {
     (quantile * n.saturating_sub(1) as f64).round() as usize
@@ -137,5 +142,13 @@ mod tests {
     fn no_scores_no_choice() {
         let backbone = Backbone::all(&crate::fake::scores()).remove(0);
         assert!(choose(&Scores::default(), &backbone, &Roles::default()).is_empty());
+    }
+
+    #[test]
+    fn seeds_are_read_from_ids() {
+        for (id, seed) in [("linear-ce-s0", Some(0)), ("linear-ce-s12-lr10", Some(12)), ("linear", None), ("s3", None)]
+        {
+            assert_eq!(seed_of(id), seed);
+        }
     }
 }

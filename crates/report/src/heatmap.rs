@@ -32,10 +32,14 @@ const FRAME_COLOUR: [u8; 3] = [0, 120, 90];
 
 /// PNG of `map` over `picture` (of the same size, or none for white), full colour at the 99.5 % quantile of |map|.
 pub fn overlay(map: Map, picture: Option<&Rgb>, frame: Option<Frame>) -> Result<Vec<u8>> {
+    scaled(map, picture, frame.as_slice(), limit(map.values))
+}
+
+/// The same in full colour at `limit`, with several frames.
+pub fn scaled(map: Map, picture: Option<&Rgb>, frames: &[Frame], limit: f32) -> Result<Vec<u8>> {
     if map.values.len() != map.width * map.height {
         return Err(Error::Bug(format!("a map of {}x{} has {} values", map.width, map.height, map.values.len())));
     }
-    let limit = limit(map.values);
     let grey_at = |at: usize| match picture.filter(|p| (p.width, p.height) == (map.width, map.height)) {
         Some(picture) => {
             let [r, g, b] = [0, 1, 2].map(|channel| f64::from(picture.data[3 * at + channel]));
@@ -50,9 +54,7 @@ pub fn overlay(map: Map, picture: Option<&Rgb>, frame: Option<Frame>) -> Result<
             (grey * LEVELS + level) as u8
         })
         .collect();
-    if let Some(frame) = frame {
-        draw_frame(&mut indices, map.width, map.height, frame);
-    }
+    frames.iter().for_each(|frame| draw_frame(&mut indices, map.width, map.height, *frame));
     paletted(&indices, map.width, map.height, &palette())
 }
 
@@ -82,7 +84,7 @@ pub fn data_uri(png: &[u8]) -> String {
 
 /// The 99.5 % quantile of |values|, so that single pixels do not pale the rest; 0 for an empty or all-zero map.
 // METHOD: nearest-rank quantile of finite absolute values.
-fn limit(values: &[f32]) -> f32 {
+pub fn limit(values: &[f32]) -> f32 {
     let mut sizes: Vec<f32> = values.iter().map(|v| v.abs()).filter(|v| v.is_finite()).collect();
     if sizes.is_empty() {
         return 0.0;

@@ -59,8 +59,18 @@ pub fn metric(name: &str) -> &str {
         "pixel_deletion" => "Pixel deletion",
         "pixel_insertion" => "Pixel insertion",
         "sufficiency" => "Sufficiency",
+        "parameter_randomisation" => "Parameter randomisation",
+        "logit_randomisation" => "Logit randomisation",
         "accuracy" => "Accuracy",
         other => other,
+    }
+}
+
+/// A metric's usual name, with what it is measured on where there are several.
+pub fn shown(metric: Metric) -> &'static str {
+    match metric {
+        Metric::EnergyOnMasks => "EPG, masks",
+        metric => self::metric(metric.name()),
     }
 }
 
@@ -89,6 +99,7 @@ pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
     match metric {
         Metric::GridPointingGame
         | Metric::EnergyPointingGame
+        | Metric::EnergyOnMasks
         | Metric::PointingGame
         | Metric::BoundingBoxIou
         | Metric::Accuracy => (100.0, 1, "%"),
@@ -103,6 +114,7 @@ pub fn difference_unit(metric: Metric) -> &'static str {
     match metric {
         Metric::GridPointingGame
         | Metric::EnergyPointingGame
+        | Metric::EnergyOnMasks
         | Metric::PointingGame
         | Metric::BoundingBoxIou
         | Metric::Accuracy => "points",

@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 pub mod accuracy;
+pub mod aggregate;
 pub mod base64;
 pub mod bootstrap;
 pub mod chart;

@@ -1,6 +1,6 @@
 //! Reads the maps and images that the gallery shows: the few chosen ones out of very many.
 
-use crate::gallery::{self, Choice, Example, Shown};
+use crate::gallery::{self, Choice, Example, Shown, seed_of};
 use crate::heatmap::{self, Frame, Map};
 use crate::roles::{Backbone, Roles};
 use crate::scores::{Scores, probe_name};
@@ -102,11 +102,6 @@ fn maps(rows: &MapRows, choice: &Choice, picture: &Rgb, frame: Frame, sought: &S
         }
     }
     Ok(found)
-}
-
-/// Seed in a probe id, `-s<seed>`.
-fn seed_of(probe_id: &str) -> Option<i64> {
-    probe_id.split('-').skip(1).find_map(|part| part.strip_prefix('s')?.parse().ok())
 }
 
 /// Map rows of each wanted item, from whichever map table of the experiment has it; no rows where all its maps were kept
@@ -222,14 +217,6 @@ mod tests {
         let picture = Rgb { width: 192, height: 192, data: vec![] };
         for (cell, expected) in [(0, (0, 0, 64, 64)), (5, (128, 64, 64, 64)), (7, (64, 128, 64, 64))] {
             assert_eq!(frame(&picture, 3, cell), expected);
-        }
-    }
-
-    #[test]
-    fn seeds_are_read_from_ids() {
-        for (id, seed) in [("linear-ce-s0", Some(0)), ("linear-ce-s12-lr10", Some(12)), ("linear", None), ("s3", None)]
-        {
-            assert_eq!(seed_of(id), seed);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The report as one HTML file that opens offline: style, figures, pictures and a small script are
 //! inside. Without the script everything is there but sorting and filtering of tables.
 
+use crate::aggregate::{Aggregate, Bin, Seen};
 use crate::figures::Figure;
 use crate::findings::Findings;
 use crate::gallery::Example;
@@ -58,6 +59,21 @@ struct MethodRow {
     maps: Vec<Option<Map>>,
 }
 
+/// The aggregated maps of one backbone.
+#[derive(Serialize)]
+struct Aggregated {
+    title: String,
+    probes: Vec<AggregatedProbe>,
+}
+
+#[derive(Serialize)]
+struct AggregatedProbe {
+    name: String,
+    maps: usize,
+    bins: Vec<Map>,
+    cells: String,
+}
+
 #[derive(Serialize)]
 struct Map {
     uri: String,
@@ -95,6 +111,7 @@ pub fn render(findings: &Findings, figures: &[Figure]) -> Result<String> {
         tables => serde(tables),
         gallery => serde(gallery),
         methods => serde(methods),
+        aggregates => serde(findings.aggregates.iter().map(aggregated).collect::<Vec<_>>()),
         figures, sources,
         resamples => findings.resampling.resamples,
         permutations => crate::significance::PERMUTATIONS,
@@ -188,6 +205,25 @@ fn shown(findings: &Findings, example: &Example) -> Shown {
     }
 }
 
+fn aggregated(found: &Aggregate) -> Aggregated {
+    let probe = |seen: &Seen| {
+        let name = labels::probe(&seen.probe);
+        let bin = |bin: &Bin| {
+            let percent = |share: f64| labels::number(100.0 * share, 0);
+            let range = format!("{}–{} %", percent(bin.range.0), percent(bin.range.1));
+            let score = format!("{} %", percent(bin.score));
+            let alt = format!("Mean of {} maps, {name}, {range} of the maps in order, mean GridPG {score}", bin.maps);
+            Map { uri: heatmap::data_uri(&bin.map), score: format!("{range}: {score}"), alt }
+        };
+        let bins = seen.bins.iter().map(bin).collect();
+        AggregatedProbe { maps: seen.maps, bins, cells: heatmap::data_uri(&seen.cells), name }
+    };
+    Aggregated {
+        title: format!("{} · {}", found.backbone, labels::method(&found.method)),
+        probes: found.probes.iter().map(probe).collect(),
+    }
+}
+
 /// Methods of the gallery, for the filter: identifier and name.
 fn filters(gallery: &[Shown]) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
@@ -235,13 +271,34 @@ mod tests {
         assert!(page.contains("No backbone was scored"), "{page}");
     }
 
-    /// Writes the page where `PROBESCOPE_FAKE_PAGE` says (else to a temporary directory), to look at it.
+    /// A page of 300 probes: tables list them all, figures and the first screen do not grow.
+    #[test]
+    fn many_probes_fill_tables_and_not_figures() {
+        let [few, many] = [0, 150].map(crate::fake::findings_of_many);
+        let figures = |findings: &Findings| -> Vec<f64> {
+            crate::figures::all(findings).iter().map(|figure| figure.svg.height()).collect()
+        };
+        for (few, many) in figures(&few).iter().zip(figures(&many)) {
+            assert!(many <= few + 22.0 * 14.0, "a figure grew from {few} to {many}");
+        }
+        let page = render(&many, &crate::figures::all(&many)).expect("a page");
+        assert_eq!(page.matches("-row149-s0</td>").count(), 2, "the last probe of both backbones");
+        let intro = |page: &str| page.split("</header>").next().expect("a header").len();
+        assert_eq!(intro(&page), intro(&render(&few, &crate::figures::all(&few)).expect("a page")));
+        keep("PROBESCOPE_FAKE_MANY", &page);
+    }
+
+    /// Writes a page where the environment says, to look at it.
+    fn keep(variable: &str, page: &str) {
+        if let Some(path) = std::env::var_os(variable) {
+            std::fs::write(&path, page).expect("a file");
+        }
+    }
+
     #[test]
     fn the_page_can_be_looked_at() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path =
-            std::env::var_os("PROBESCOPE_FAKE_PAGE").map_or_else(|| directory.path().join("report.html"), Into::into);
-        std::fs::write(&path, page()).expect("a file");
-        assert!(std::fs::metadata(&path).expect("a file").len() > 10_000);
+        let page = page();
+        assert!(page.len() > 10_000);
+        keep("PROBESCOPE_FAKE_PAGE", &page);
     }
 }

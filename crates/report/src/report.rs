@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::roles::{Backbone, Roles};
 use crate::summary::Resampling;
-use crate::{csv, figures, latex, maps, markdown, page, read, table, tables, vega};
+use crate::{aggregate, csv, figures, latex, maps, markdown, page, read, table, tables, vega};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Run, Shard, TableSpec};
 use features::error::{Error, Result};
 use features::stage::Stage;
@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same inputs would give another report.
-const ALGORITHM: u32 = 3;
+const ALGORITHM: u32 = 4;
 /// Name of the artifact in the report's directory.
 pub const NAME: &str = "report";
 
@@ -25,6 +25,8 @@ pub struct Config {
     pub experiments: Vec<PathBuf>,
     /// Image table that grids are made of; without it there is no gallery.
     pub images: Option<PathBuf>,
+    /// Grids of each experiment that mean maps are of, the first ones; 0 for no mean maps. They are in the gallery.
+    pub mean_maps: usize,
     /// Bootstrap resamples of every interval.
     pub resamples: usize,
     /// Probe names by the part they play, where they differ from the default.
@@ -33,7 +35,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { experiments: vec![], images: None, resamples: 2000, probes: Roles::default() }
+        Self { experiments: vec![], images: None, mean_maps: 200, resamples: 2000, probes: Roles::default() }
     }
 }
 
@@ -63,13 +65,20 @@ pub fn write(stage: &Stage, config: &Config) -> Result<Written> {
     let resampling = Resampling { resamples: config.resamples, seed: stage.seed };
     let mut findings = Findings::new(&inputs, &config.probes, resampling);
     if let Some(images) = &config.images {
+        let (scores, roles) = (&inputs.scores, &config.probes);
         let of = |backbone: &Backbone| {
             let experiment = experiments.iter().find(|directory| read::name(directory) == backbone.experiment);
-            let examples = |found: &PathBuf| maps::examples(found, images, &inputs.scores, backbone, &config.probes);
-            experiment.map_or(Ok(vec![]), examples)
+            let Some(found) = experiment else { return Ok((vec![], None)) };
+            let aggregate = match config.mean_maps {
+                0 => None,
+                most => aggregate::read(found, scores, backbone, roles, most)?,
+            };
+            Ok((maps::examples(found, images, scores, backbone, roles)?, aggregate))
         };
-        let examples: Vec<_> = findings.backbones.par_iter().map(of).collect::<Result<_>>()?;
+        let (examples, aggregates): (Vec<_>, Vec<_>) =
+            findings.backbones.par_iter().map(of).collect::<Result<Vec<_>>>()?.into_iter().unzip();
         findings.gallery = examples.concat();
+        findings.aggregates = aggregates.into_iter().flatten().collect();
     }
     let cells = table::cells(&findings.summaries);
     artifact.write_part(0, vec![(0, cells)])?;
@@ -123,7 +132,9 @@ fn spec(stage: &Stage, config: &Config, experiments: &[PathBuf]) -> Result<Artif
         stage: NAME,
         path: stage.out.join(NAME),
         algorithm: ALGORITHM,
-        config: json!({ "resamples": config.resamples, "seed": stage.seed, "probes": config.probes }),
+        config: json!({
+            "resamples": config.resamples, "seed": stage.seed, "probes": config.probes, "mean_maps": config.mean_maps,
+        }),
         inputs,
         tables: vec![TableSpec { table: &table::SUMMARY, dir: NAME.into(), shapes: vec![], meta: Default::default() }],
         parts: 1,
@@ -202,6 +213,8 @@ mod tests {
         assert_eq!(headline, fake::findings().headline());
         let page = std::fs::read_to_string(&first.page).expect("a page");
         assert_eq!(page.matches("class=\"example\"").count(), 6);
+        // Three probes of two backbones.
+        assert_eq!(page.matches("class=\"bins\"").count(), 6);
         for file in [
             "report.md",
             "report.means.csv",

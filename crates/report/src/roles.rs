@@ -10,6 +10,8 @@ pub enum Metric {
     GridPointingGame,
     /// Share of positive relevance in the target's boxes in a scene.
     EnergyPointingGame,
+    /// Share of positive relevance in the pixels of the target's objects in a scene, where there are masks.
+    EnergyOnMasks,
     /// Shannon entropy of the positive relevance in bits.
     Entropy,
     /// Gini index of the positive relevance.
@@ -30,9 +32,10 @@ pub enum Metric {
 
 impl Metric {
     /// Metrics of the score table.
-    pub const SCORED: [Self; 9] = [
+    pub const SCORED: [Self; 10] = [
         Self::GridPointingGame,
         Self::EnergyPointingGame,
+        Self::EnergyOnMasks,
         Self::Entropy,
         Self::Gini,
         Self::PointingGame,
@@ -46,7 +49,7 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Self::GridPointingGame => "grid_pointing_game",
-            Self::EnergyPointingGame => "energy_pointing_game",
+            Self::EnergyPointingGame | Self::EnergyOnMasks => "energy_pointing_game",
             Self::Entropy => "entropy",
             Self::Gini => "gini",
             Self::PointingGame => "pointing_game",
@@ -58,7 +61,7 @@ impl Metric {
         }
     }
 
-    /// The metric of a name in tables.
+    /// The metric of a name in tables, the one that the name alone stands for.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::SCORED.into_iter().chain([Self::Accuracy]).find(|metric| metric.name() == name)
     }
@@ -67,6 +70,10 @@ impl Metric {
     pub fn variant(self) -> &'static str {
         match self {
             Self::PixelDeletion => evaluate::perturbation::SHOWN,
+            Self::EnergyOnMasks => {
+                evaluate::metric::Metric::EnergyPointingGame(evaluate::metric::energy_pointing_game::Region::Masks)
+                    .variant()
+            }
             _ => self.name().parse::<evaluate::metric::Metric>().map_or("", |metric| metric.variant()),
         }
     }
@@ -88,7 +95,7 @@ impl Metric {
     /// `grid`, `scene` or `tile`: what the report shows this metric on.
     pub fn item_kind(self) -> &'static str {
         match self {
-            Self::EnergyPointingGame | Self::BoundingBoxIou => "scene",
+            Self::EnergyPointingGame | Self::EnergyOnMasks | Self::BoundingBoxIou => "scene",
             Self::PixelDeletion => "tile",
             _ => "grid",
         }
@@ -238,7 +245,8 @@ mod tests {
     fn every_metric_has_a_default_variant() {
         for metric in Metric::SCORED {
             assert!(!metric.variant().is_empty(), "{metric:?}");
-            assert_eq!(Metric::from_name(metric.name()), Some(metric));
+            let named = Metric::from_name(metric.name()).expect("a metric");
+            assert_eq!((named.name(), named.bounds()), (metric.name(), metric.bounds()));
         }
     }
 }

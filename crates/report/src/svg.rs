@@ -60,6 +60,11 @@ impl Svg {
         );
     }
 
+    /// Height of the drawing.
+    pub fn height(&self) -> f64 {
+        self.height
+    }
+
     /// A rectangle with its upper left corner at `at`.
     pub fn rectangle(&mut self, at: (f64, f64), size: (f64, f64), class: &str) {
         let (width, height) = (size.0.max(0.0), size.1.max(0.0));

@@ -42,6 +42,8 @@ pub mod column {
     pub const REPORTED: &str = "paper";
     /// Part of a variance.
     pub const FACTOR: &str = "factor";
+    /// Share of a picture's pixels that were removed.
+    pub const REMOVED: &str = "removed";
     /// Whether two probes are equally accurate.
     pub const MATCHED: &str = "matched";
     /// Undefined values left out.

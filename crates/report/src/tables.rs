@@ -1,5 +1,8 @@
 //! The report's tables, formatted once for the page, Markdown and LaTeX. The CSV files hold the plain numbers.
 
+mod compared;
+mod sanity;
+
 use crate::bootstrap::Estimate;
 use crate::findings::Findings;
 use crate::labels;
@@ -62,8 +65,9 @@ pub fn all(findings: &Findings) -> Vec<Formatted> {
         matched(findings),
         variance(findings),
         heads(findings),
-        compactness(findings),
-        agreement(findings),
+        compared::compactness(findings),
+        compared::agreement(findings),
+        sanity::table(findings),
         trainings(findings),
     ];
     tables.into_iter().filter(|table| !table.rows.is_empty()).collect()
@@ -109,7 +113,7 @@ fn signs(findings: &Findings) -> Formatted {
             rows.push(vec![statement(0), text(""), text(""), text(""), nothing(), nothing(), nothing(), verdict]);
         }
         for (at, found) in sign.evidence.iter().enumerate() {
-            let subject = match (found.method.as_str(), labels::metric(found.metric.name())) {
+            let subject = match (found.method.as_str(), labels::shown(found.metric)) {
                 ("", metric) => metric.to_string(),
                 (method, metric) => format!("{} · {metric}", labels::method(method)),
             };
@@ -150,7 +154,13 @@ fn signs(findings: &Findings) -> Formatted {
 fn localisation(findings: &Findings) -> Formatted {
     let roles = &findings.roles;
     let mut rows = Vec::new();
-    let metrics = [Metric::GridPointingGame, Metric::PointingGame, Metric::EnergyPointingGame, Metric::BoundingBoxIou];
+    let metrics = [
+        Metric::GridPointingGame,
+        Metric::PointingGame,
+        Metric::EnergyPointingGame,
+        Metric::EnergyOnMasks,
+        Metric::BoundingBoxIou,
+    ];
     for (backbone, metric) in each(findings, &metrics) {
         for method in &backbone.methods {
             let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe);
@@ -161,7 +171,7 @@ fn localisation(findings: &Findings) -> Formatted {
             let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce);
             let counts = found
                 .map_or_else(|| number("–"), |d| number(format!("{} / {}", d.estimate.map_or(0, |e| e.n), d.skipped)));
-            let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
+            let mut row = vec![text(&backbone.name), text(labels::shown(metric)), text(labels::method(method))];
             row.extend(best_bold(values, metric, true));
             row.push(difference(found.and_then(|d| d.estimate), metric));
             row.extend([Control::Uniform, Control::Oracle].map(|control| {
@@ -257,7 +267,7 @@ fn variance(findings: &Findings) -> Formatted {
     };
     let row = |found: &crate::decomposition::Decomposition| {
         vec![
-            text(labels::metric(found.metric.name())),
+            text(labels::shown(found.metric)),
             text(labels::method(&found.method)),
             share(found.loss),
             share(found.backbone),
@@ -274,53 +284,6 @@ fn variance(findings: &Findings) -> Formatted {
         columns: vec!["Metric", "Method", "Loss", "Backbone", "Interaction"],
         rows: findings.decompositions.iter().map(row).collect(),
     }
-}
-
-fn agreement(findings: &Findings) -> Formatted {
-    let metrics = [Metric::ClassAgreement, Metric::SeedStability];
-    Formatted {
-        name: "agreement",
-        title: "Do maps depend on the class, and on the seed?",
-        caption: "Mean correlation of a map with those of the other targets of its grid (class agreement: less is more class-specific) \
-                  and with those of other seeds of the same probe (seed stability: more is more reproducible). −1 to 1."
-            .into(),
-        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
-        rows: ce_against_bce(findings, &metrics),
-    }
-}
-
-fn compactness(findings: &Findings) -> Formatted {
-    Formatted {
-        name: "compactness",
-        title: "Compactness of maps",
-        caption: "On grids. Entropy in bits (less is more compact), Gini index from 0 to 1 (more is more compact)."
-            .into(),
-        columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
-        rows: ce_against_bce(findings, &[Metric::Entropy, Metric::Gini]),
-    }
-}
-
-/// Means of linear probes under both losses, and their difference, by backbone, metric and method.
-fn ce_against_bce(findings: &Findings, metrics: &[Metric]) -> Vec<Vec<Cell>> {
-    let roles = &findings.roles;
-    let mut rows = Vec::new();
-    for (backbone, metric) in each(findings, metrics) {
-        for method in &backbone.methods {
-            let of =
-                |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|found| found.estimate);
-            let found =
-                findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce).and_then(|d| d.estimate);
-            let values = [of(&roles.ce), of(&roles.bce)];
-            if values.iter().all(Option::is_none) {
-                continue;
-            }
-            let mut row = vec![text(&backbone.name), text(labels::metric(metric.name())), text(labels::method(method))];
-            row.extend(best_bold(values, metric, metric.higher_is_better()));
-            row.push(difference(found, metric));
-            rows.push(row);
-        }
-    }
-    rows
 }
 
 fn trainings(findings: &Findings) -> Formatted {
@@ -376,7 +339,17 @@ mod tests {
         let tables = all(&crate::fake::findings());
         assert_eq!(
             tables.iter().map(|table| table.name).collect::<Vec<_>>(),
-            ["signs", "localisation", "matched", "variance", "probes", "compactness", "agreement", "training"]
+            [
+                "signs",
+                "localisation",
+                "matched",
+                "variance",
+                "probes",
+                "compactness",
+                "agreement",
+                "sanity",
+                "training"
+            ]
         );
         for table in tables {
             assert!(table.rows.iter().all(|row| row.len() == table.columns.len()), "{}", table.name);

@@ -26,7 +26,7 @@ use crate::map::Score;
 use crate::rows::Row;
 
 /// Logits may differ by so much between a CPU and an accelerator; more means another backbone, probe or picture.
-const SAME_LOGIT: f32 = 0.02;
+pub(crate) const SAME_LOGIT: f32 = 0.02;
 
 /// A backbone with heads, and the pictures of items.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Perturber {
         }
         let heads: HashMap<String, Network> =
             probe::load(&stage.out, &device)?.into_iter().map(|probe| (probe.id, probe.network)).collect();
-        let recipes = recipes(stage, settings, maps, compact)?;
+        let chosen = Chosen { section: "evaluate.perturbation", items: &settings.items, most: settings.most };
+        let recipes = recipes(stage, &chosen, maps, compact)?;
         let images = Reader::open(&source.images, &features::table::IMAGES)?.input();
         Ok(Self {
             settings: settings.clone(),
@@ -212,20 +213,30 @@ impl Perturber {
     }
 }
 
-/// What the items are made of that `settings` choose.
-fn recipes(
+/// Which items a section of the experiment file chooses.
+pub(crate) struct Chosen<'a> {
+    /// The section's name.
+    pub section: &'static str,
+    /// Kinds.
+    pub items: &'a [String],
+    /// The first so many of each kind.
+    pub most: Option<usize>,
+}
+
+/// What the items are made of that are chosen.
+pub(crate) fn recipes(
     stage: &Stage,
-    settings: &Settings,
+    chosen: &Chosen,
     maps: &[(ItemKind, Reader)],
     compact: Option<&CompactMaps>,
 ) -> Result<Vec<Recipe>> {
     let mut recipes = Vec::new();
     let mut grids: HashMap<String, Recipe> = HashMap::new();
-    if settings.items.iter().any(|kind| kind == ItemKind::Grid3.name()) {
+    if chosen.items.iter().any(|kind| kind == ItemKind::Grid3.name()) {
         let rows = GridRows::from_cells(Reader::open(&stage.out.join(GRIDS_DIR), &GRIDS)?.read_all()?)?;
         grids.extend(Recipe::grids(&rows).map(|recipe| (recipe.item.clone(), recipe)));
     }
-    for (kind, reader) in maps.iter().filter(|(kind, _)| settings.items.iter().any(|name| name == kind.name())) {
+    for (kind, reader) in maps.iter().filter(|(kind, _)| chosen.items.iter().any(|name| name == kind.name())) {
         let mut seen: HashSet<String> = HashSet::new();
         for part in 0..reader.parts() {
             let mut items: Vec<String> = Columns::new(reader.read_columns(part, &[MapRows::ITEM])?).next()?;
@@ -233,7 +244,7 @@ fn recipes(
                 items.extend(compact.items(part, *kind)?);
             }
             for item in items {
-                if settings.most.is_some_and(|most| seen.len() >= most) || !seen.insert(item.clone()) {
+                if chosen.most.is_some_and(|most| seen.len() >= most) || !seen.insert(item.clone()) {
                     continue;
                 }
                 recipes.push(match kind {
@@ -248,9 +259,10 @@ fn recipes(
     }
     if recipes.is_empty() {
         return Err(Error::Usage(format!(
-            "[evaluate.perturbation] items asks for maps of kind {}, and there are none; set `tiles` in [attribute], or \
+            "[{}] items asks for maps of kind {}, and there are none; set `tiles` in [attribute], or \
              name other kinds",
-            settings.items.join(", ")
+            chosen.section,
+            chosen.items.join(", ")
         )));
     }
     Ok(recipes)
