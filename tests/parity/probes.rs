@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use probe::data::{Split, argmax};
+use probe::job::Job;
 use probe::optimiser::{Method, Optimiser};
 use probe::schedule::{Decay, Schedule, WarmUp};
 use probe::spec::{Head, Kind, Norm, Offset, ProbeSpec, Scaling};
@@ -28,6 +29,7 @@ struct Case {
     bias: bool,
     norm: String,
     offset: bool,
+    b: f64,
     smoothing: f64,
     weight_decay: f64,
     seed: u64,
@@ -55,6 +57,7 @@ impl Case {
             },
         };
         ProbeSpec {
+            b: self.b,
             smoothing: self.smoothing,
             offset: if self.offset { Offset::LogClasses } else { Offset::None },
             bias: self.bias,
@@ -100,10 +103,10 @@ fn short_trainings_follow_the_formulas_in_double_precision() {
         let spec = case.spec();
         let train = |specs: &[ProbeSpec]| -> Trained {
             let trained = match spec.head.kind() {
-                Kind::Linear => linear::train(specs, &data, &data, &context, || {}),
-                _ => mlp::train(specs, &data, &context, &|| {}),
+                Kind::Linear => linear::train(specs, &Job::new(&data, &data, &context), "linear"),
+                _ => mlp::train(specs, &Job::new(&data, &data, &context)),
             };
-            trained.into_iter().next().expect("a probe")
+            trained.expect("nothing is kept").into_iter().next().expect("a probe")
         };
         let found = train(std::slice::from_ref(&spec));
         let losses: Vec<f64> =

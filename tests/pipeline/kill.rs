@@ -2,20 +2,25 @@
 
 use std::path::Path;
 
-use crate::bench::{assert_same, complete, has_parquet};
+use crate::bench::{Bench, assert_same, complete, has_parquet};
 
 /// When a run is far enough to be killed.
 #[derive(Clone, Copy)]
 enum Moment {
     /// A part of several is finished: the next run must keep it and go on.
     APartIsDone,
+    /// The state of a training is kept: the next run must go on from it.
+    AStateIsKept,
     /// The run has begun; there is one part, and the next run makes it from the start.
     Begun,
 }
 
 /// Kills the program that makes `artifact` in `directory`, runs it again, and compares everything under out/.
 fn check(words: &[&str], directory: &str, artifact: &str, moment: Moment) {
-    let bench = complete().copy();
+    check_in(complete().copy(), words, directory, artifact, moment);
+}
+
+fn check_in(bench: Bench, words: &[&str], directory: &str, artifact: &str, moment: Moment) {
     let marker = bench.path(directory).join(format!("{artifact}.manifest.json"));
     // The run can be over before it is seen to have begun; a later attempt starts from nothing again.
     let killed = (0..30).any(|_| {
@@ -57,6 +62,9 @@ fn reached(directory: &Path, artifact: &str, moment: Moment) -> bool {
     let mut hidden = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     hidden.any(|entry| match moment {
         Moment::APartIsDone => has_parquet(&entry.path()),
+        Moment::AStateIsKept => {
+            std::fs::read_dir(entry.path().join(".checkpoints")).is_ok_and(|mut states| states.next().is_some())
+        }
         Moment::Begun => true,
     })
 }
@@ -74,6 +82,17 @@ fn features() {
 #[test]
 fn probes() {
     check(&["probe", "--config", "tiny.toml"], "out/tiny", "probe", Moment::Begun);
+}
+
+/// How often states are kept is no part of what the result depends on, so it is that of a run which keeps none.
+#[test]
+fn probes_in_the_middle_of_training() {
+    let bench = complete().copy();
+    let config = std::fs::read_to_string(bench.path("tiny.toml")).expect("the experiment is there");
+    let often = config.replace("[probe]\n", "[probe]\ncheckpoint_epochs = 1\n");
+    assert_ne!(often, config);
+    std::fs::write(bench.path("tiny.toml"), often).expect("the experiment can be changed");
+    check_in(bench, &["probe", "--config", "tiny.toml"], "out/tiny", "probe", Moment::AStateIsKept);
 }
 
 #[test]

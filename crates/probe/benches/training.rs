@@ -8,6 +8,7 @@ use features::random;
 use features::tensor::cpu;
 use probe::config::Config;
 use probe::data::Split;
+use probe::job::Job;
 use probe::spec::{Head, Kind, ProbeSpec};
 use probe::trained::Context;
 use probe::{linear, mlp, shift};
@@ -46,7 +47,7 @@ fn main() {
     let (linear, layered): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
         specs.into_iter().partition(|spec| spec.head.kind() == Kind::Linear);
     let start = Instant::now();
-    let trained = linear::train(&linear, &train, &validation, &context, || {});
+    let trained = linear::train(&linear, &Job::new(&train, &validation, &context), "linear").unwrap();
     println!("{} linear probes, 60 epochs: {:.1} s", linear.len(), start.elapsed().as_secs_f64());
     for probe in &trained {
         println!(
@@ -67,7 +68,7 @@ fn main() {
     );
     for spec in &layered {
         let start = Instant::now();
-        let trained = mlp::train(std::slice::from_ref(spec), &train, &context, &|| {});
+        let trained = mlp::train(std::slice::from_ref(spec), &Job::new(&train, &validation, &context)).unwrap();
         println!(
             "{}: {:.1} s, loss {:.4}, gradient {:.4}",
             spec.id(),

@@ -12,7 +12,7 @@ use crate::import::Import;
 use crate::loss::Loss;
 use crate::optimiser::{Method, Optimiser};
 use crate::schedule::{Decay, Schedule, WarmUp};
-use crate::spec::{Head, Kind, Norm, Offset, ProbeSpec, Scaling, default_norm, default_schedule};
+use crate::spec::{DEFAULT_B, Head, Kind, Norm, Offset, ProbeSpec, Scaling, Select, default_norm, default_schedule};
 
 /// Section `[probe]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,14 +35,21 @@ pub struct Config {
     pub map_tiles: usize,
     /// Whether features are brought to a common size before training: common, or none as in the reference.
     pub scaling: Scaling,
+    /// Epochs after which the state of a training is kept, so that a killed run goes on from there; without it as often as
+    /// the work is worth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_epochs: Option<usize>,
 }
 
 /// One `[[probe.train]]`: the same probe with several seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// linear, bcos1, bcos2, bcos3, mlp2 or mlp3.
+    /// linear; bcos1, bcos2 and so on, mlp2, mlp3 and so on: so many layers.
     pub head: Head,
+    /// Exponent of B-cos layers, at least 1; without it 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub b: Option<f64>,
     /// ce, bce, bce_plain, focal, or one of the last three with `_sum`: summed over classes.
     pub loss: Loss,
     /// Share of a label that is spread over all classes; ce only.
@@ -69,7 +76,8 @@ pub struct Entry {
     /// Peak step size; without it that of loss and head, see [`default_learning_rate`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
-    /// Peak step sizes to choose from by mean validation accuracy over the seeds.
+    /// Peak step sizes to choose from by the mean over the seeds of the validation split's accuracy, or of its mean average
+    /// precision where images have several labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learning_rates: Vec<f64>,
     /// Fall of the step size: constant, step:60,80 (epochs), step_every:6, cosine or cosine_by_epoch.
@@ -81,6 +89,9 @@ pub struct Entry {
     /// Passes over the training tiles; without it 60 for linear heads, 5 for others, at most 1000 steps of lbfgs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
+    /// Whose weights are kept: last_epoch, or best_epoch, that with the best score on the validation split.
+    #[serde(default)]
+    pub select: Select,
     /// One probe a seed.
     #[serde(default = "seed_0")]
     pub seeds: Vec<u64>,
@@ -104,6 +115,7 @@ impl Default for Config {
     fn default() -> Self {
         let entry = |head, loss, offset, seeds: &[u64]| Entry {
             head,
+            b: None,
             loss,
             label_smoothing: 0.0,
             offset,
@@ -117,6 +129,7 @@ impl Default for Config {
             schedule: None,
             warm_up: None,
             epochs: None,
+            select: Select::LastEpoch,
             seeds: seeds.to_vec(),
             backbone: None,
             tag: String::new(),
@@ -127,10 +140,10 @@ impl Default for Config {
                 entry(Linear, Ce, Offset::None, &[0, 1, 2]),
                 entry(Linear, Bce, Offset::None, &[0, 1, 2]),
                 entry(Linear, Bce, Offset::LogClasses, &[0, 1, 2]),
-                entry(Bcos1, Bce, Offset::LogClasses, &[0]),
-                entry(Bcos2, Bce, Offset::LogClasses, &[0]),
-                entry(Bcos3, Bce, Offset::LogClasses, &[0, 1, 2]),
-                entry(Bcos3, Ce, Offset::LogClasses, &[0]),
+                entry(Bcos(1), Bce, Offset::LogClasses, &[0]),
+                entry(Bcos(2), Bce, Offset::LogClasses, &[0]),
+                entry(Bcos(3), Bce, Offset::LogClasses, &[0, 1, 2]),
+                entry(Bcos(3), Ce, Offset::LogClasses, &[0]),
             ],
             import: Vec::new(),
             shift: vec![ShiftUp, ShiftDown, ShiftFit],
@@ -139,6 +152,7 @@ impl Default for Config {
             hidden: 128,
             map_tiles: 4000,
             scaling: Scaling::Common,
+            checkpoint_epochs: None,
         }
     }
 }
@@ -163,6 +177,9 @@ impl Config {
     pub fn specs(&self, classes: usize, backbone: Option<&str>) -> Result<Vec<Vec<ProbeSpec>>> {
         if self.batch == 0 || self.hidden == 0 {
             return Err(Error::Usage("[probe] batch and hidden must be at least 1".into()));
+        }
+        if self.checkpoint_epochs == Some(0) {
+            return Err(Error::Usage("[probe] checkpoint_epochs must be at least 1".into()));
         }
         if let Some(head) = self.shift.iter().find(|head| head.kind() != Kind::Shift) {
             return Err(Error::Usage(format!(
@@ -218,6 +235,12 @@ impl Entry {
         match self.head.kind() {
             Kind::Shift => return refuse("is not trained; list it in [probe] shift"),
             Kind::Bcos if self.bias => return refuse("B-cos layers have no bias; remove bias"),
+            Kind::Bcos if self.b.is_some_and(|b| !(1.0..f64::INFINITY).contains(&b)) => {
+                return refuse("b must be a number from 1 on");
+            }
+            Kind::Linear | Kind::Mlp if self.b.is_some() => {
+                return refuse("only B-cos layers have an exponent b; remove it");
+            }
             Kind::Bcos if norm == Norm::Batch => return refuse("B-cos layers take no centred norm; remove norm"),
             _ if (norm == Norm::None) != (self.head.layers() == 1) => {
                 return refuse("norm stands between layers: heads of several layers need one, others have none");
@@ -235,6 +258,9 @@ impl Entry {
         }
         if !exact && !rates.iter().all(|rate| *rate > 0.0 && rate.is_finite()) {
             return refuse("learning_rate must be positive");
+        }
+        if exact && self.select == Select::BestEpoch {
+            return refuse("lbfgs has no epochs to choose from; remove select");
         }
         if exact && (self.learning_rate.is_some() || !self.learning_rates.is_empty()) {
             return refuse("lbfgs has no step size; remove learning_rate");
@@ -259,6 +285,7 @@ impl Entry {
         };
         let spec = |&learning_rate: &f64, &seed: &u64| ProbeSpec {
             head: self.head,
+            b: self.b.unwrap_or(DEFAULT_B),
             loss: self.loss,
             smoothing: self.label_smoothing,
             offset: self.offset,
@@ -269,6 +296,7 @@ impl Entry {
             learning_rate,
             schedule: schedule.clone(),
             epochs,
+            select: self.select,
             batch: config.batch,
             hidden: if self.head.layers() > 1 { config.hidden } else { 0 },
             seed,
@@ -325,6 +353,8 @@ mod tests {
             (parse(serde_json::json!({"shift": ["linear"]})), "shift lists linear"),
             (train(serde_json::json!({"head": "bcos2", "loss": "ce", "norm": "batch"})), "no centred norm"),
             (train(serde_json::json!({"head": "mlp2", "loss": "ce", "norm": "none"})), "between layers"),
+            (train(serde_json::json!({"head": "bcos4", "loss": "ce", "b": 0.5})), "from 1 on"),
+            (train(serde_json::json!({"head": "mlp4", "loss": "ce", "b": 1.5})), "only B-cos"),
             (train(serde_json::json!({"head": "mlp2", "loss": "ce", "optimiser": "lbfgs"})), "linear heads"),
             (train(serde_json::json!({"head": "linear", "loss": "focal", "optimiser": "lbfgs"})), "convex"),
             (train(serde_json::json!({"head": "linear", "loss": "ce", "optimiser": "newton"})), "sgd, adam"),

@@ -47,8 +47,8 @@ pub fn train(spec: &ProbeSpec, train: &Split, validation: &Split, context: &Cont
         let accuracy = Problem::new(spec, validation, classes).accuracy(&weights)?;
         log.push(LogEntry::new(minimum.steps, "validation", "accuracy", accuracy, 0.0));
     }
-    let gradient_norm = minimum.gradient_norm;
-    Ok(Trained { spec: spec.clone(), weights, status: Status::Trained, train_loss, gradient_norm, log })
+    let (gradient_norm, kept_epoch) = (minimum.gradient_norm, spec.epochs);
+    Ok(Trained { spec: spec.clone(), weights, status: Status::Trained, train_loss, gradient_norm, kept_epoch, log })
 }
 
 /// Loss and the norm of its gradient, features scaled to a common norm, of given weights of a linear head.

@@ -89,7 +89,8 @@ impl Import {
         }
         let spec = self.spec(found.get("bias").is_ok());
         let (train_loss, gradient_norm) = state(&spec, &weights, train, classes)?;
-        Ok(Trained { spec, weights, status: Status::Trained, train_loss, gradient_norm, log: Vec::new() })
+        let (status, kept_epoch) = (Status::Trained, 0);
+        Ok(Trained { spec, weights, status, train_loss, gradient_norm, kept_epoch, log: Vec::new() })
     }
 }
 

@@ -6,11 +6,13 @@
 //! (`load`).
 #![recursion_limit = "256"]
 
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod exact;
 pub mod import;
+pub mod job;
 pub mod linear;
 pub mod load;
 pub mod loss;
@@ -21,6 +23,7 @@ pub mod mlp;
 pub mod optimiser;
 pub mod reference;
 pub mod schedule;
+pub mod score;
 pub mod shift;
 pub mod spec;
 pub mod table;

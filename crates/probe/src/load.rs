@@ -11,7 +11,7 @@ use crate::loss::Loss;
 use crate::lower::lower;
 use crate::optimiser::{Method, Optimiser};
 use crate::schedule::Schedule;
-use crate::spec::{Head, Norm, Offset, ProbeSpec, Scaling};
+use crate::spec::{DEFAULT_B, Head, Norm, Offset, ProbeSpec, Scaling, Select};
 use crate::table::{PROBES, PROBES_DIR, ProbeRows, WEIGHTS_FILE};
 use crate::trained::Status;
 use crate::weights::from_safetensors;
@@ -43,7 +43,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<Vec<Probe>> {
         }
         let spec = spec(&rows, row)?;
         let weights = from_safetensors(&bytes, id, &origin)?;
-        let network = lower(spec.head, spec.offset, &weights, device)?;
+        let network = lower(&spec, &weights, device)?;
         probes.push(Probe { id: id.clone(), spec, network });
     }
     Ok(probes)
@@ -56,10 +56,11 @@ fn spec(rows: &ProbeRows, row: usize) -> Result<ProbeSpec> {
     };
     let [head, loss, offset] = [&rows.head[row], &rows.loss[row], &rows.offset[row]];
     let [norm, scaling, optimiser] = [&rows.norm[row], &rows.scaling[row], &rows.optimiser[row]];
-    let [schedule, warm_up] = [&rows.schedule[row], &rows.warm_up[row]];
+    let [schedule, warm_up, select] = [&rows.schedule[row], &rows.warm_up[row], &rows.select[row]];
     let method = Method::from_name(optimiser).ok_or_else(|| unknown("optimiser", optimiser))?;
     let mut spec = ProbeSpec {
         head: Head::from_name(head).ok_or_else(|| unknown("head", head))?,
+        b: rows.b[row].unwrap_or(DEFAULT_B),
         loss: Loss::from_name(loss).ok_or_else(|| unknown("loss", loss))?,
         smoothing: rows.label_smoothing[row],
         offset: Offset::from_name(offset).ok_or_else(|| unknown("offset", offset))?,
@@ -73,6 +74,7 @@ fn spec(rows: &ProbeRows, row: usize) -> Result<ProbeSpec> {
             decay: schedule.parse().map_err(|_| unknown("schedule", schedule))?,
         },
         epochs: rows.epochs[row] as usize,
+        select: Select::from_name(select).ok_or_else(|| unknown("choice of the epoch", select))?,
         batch: rows.batch[row] as usize,
         hidden: rows.hidden[row] as usize,
         seed: rows.seed[row] as u64,

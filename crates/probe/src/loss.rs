@@ -3,6 +3,7 @@
 //! The gradients are written out because a linear probe needs nothing else: no tape, no stored activations. Labels are
 //! rows of 0 and 1; more than one 1 makes every loss its multi-label form.
 
+mod columns;
 mod row;
 
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};

@@ -2,17 +2,22 @@
 
 use features::error::Result;
 use features::network::{BcosConv, ChannelScale, Conv, Layer, Network};
-use features::tensor::Device;
+use features::tensor::{Device, from_vec, to_vec};
 
-use crate::spec::{Head, Kind, Offset};
+use crate::data::Split;
+use crate::spec::{Head, Kind, Offset, ProbeSpec};
 use crate::weights::Weights;
 
-/// The network of a head with these weights: per-position layers, then the average pool, then the offset.
+/// Tiles looked at together.
+const BATCH: usize = 200;
+
+/// The network of a probe with these weights: per-position layers, then the average pool, then the offset.
 ///
 /// B-cos heads begin with a channel scale that holds the factor their training put on the features. A B-cos layer is
 /// homogeneous of degree 1, so this one number could move anywhere along a head of one layer but not into its
 /// weights, whose length does not count; for the others it has been folded into the first weights.
-pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> Result<Network> {
+pub fn lower(spec: &ProbeSpec, weights: &Weights, device: &Device) -> Result<Network> {
+    let (head, offset) = (spec.head, spec.offset);
     let mut layers = Vec::new();
     let classes;
     match head.kind() {
@@ -24,11 +29,11 @@ pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> 
         Kind::Bcos => {
             let scale = weights.get("input_scale")?.values[0];
             let channels = weights.get("fc0.linear.weight")?.shape[1];
-            let scale = features::tensor::from_vec(vec![scale; channels], [channels], device);
+            let scale = from_vec(vec![scale; channels], [channels], device);
             layers.push(Layer::Scale(ChannelScale { scale, shift: None }));
             for index in 0..head.layers() {
                 let weight = weights.tensor(&format!("fc{index}.linear.weight"), device)?;
-                layers.push(Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1, 1], padding: [0, 0] }));
+                layers.push(Layer::BcosConv(BcosConv { weight, b: spec.b as f32, stride: [1, 1], padding: [0, 0] }));
                 if index + 1 < head.layers() {
                     layers.push(Layer::Scale(norm(weights, index, device)?));
                 }
@@ -53,6 +58,22 @@ pub fn lower(head: Head, offset: Offset, weights: &Weights, device: &Device) -> 
         layers.push(Layer::Offset(offset.value(classes)));
     }
     Ok(Network::new(layers))
+}
+
+/// Logits `[n, classes]` by the lowered network: from pooled features where the head commutes with the pool, else from
+/// maps.
+pub fn logits(spec: &ProbeSpec, weights: &Weights, split: &Split, device: &Device) -> Result<Vec<f32>> {
+    let network = lower(spec, weights, device)?;
+    if matches!(spec.head.kind(), Kind::Linear | Kind::Shift) {
+        let inputs = from_vec(split.pooled.clone(), [split.len(), split.channels, 1, 1], device);
+        return Ok(to_vec(network.forward(inputs)));
+    }
+    let mut logits = Vec::new();
+    for start in (0..split.len()).step_by(BATCH) {
+        let count = BATCH.min(split.len() - start);
+        logits.extend(to_vec(network.forward(split.map_batch(start, count, device))));
+    }
+    Ok(logits)
 }
 
 /// The norm behind layer `index`: centred where its weights have a shift.

@@ -1,7 +1,13 @@
 //! What turns a gradient into a step: descent with momentum, Adam and AdamW as PyTorch has them.
 
-use features::tensor::Tensor;
+mod plain;
+
+use features::error::Result;
+use features::tensor::{Tensor, from_vec, to_vec};
+pub use plain::Step;
 use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::State;
 
 /// How weights are fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +91,28 @@ impl Memory {
         Self { optimiser, first: zeros(), second: zeros(), steps: 0 }
     }
 
+    /// Adds its numbers to a state.
+    pub fn save(&self, state: &mut State) {
+        state.put_doubles("memory.steps", vec![f64::from(self.steps)]);
+        for (kind, tensors) in [("first", &self.first), ("second", &self.second)] {
+            for (index, tensor) in tensors.iter().enumerate() {
+                state.put(format!("memory.{kind}{index}"), to_vec(tensor.clone()));
+            }
+        }
+    }
+
+    /// Takes its numbers out of a state.
+    pub fn restore(&mut self, state: &mut State) -> Result<()> {
+        self.steps = state.take_doubles("memory.steps")?.first().map_or(0, |&steps| steps as i32);
+        for (kind, tensors) in [("first", &mut self.first), ("second", &mut self.second)] {
+            for (index, tensor) in tensors.iter_mut().enumerate() {
+                let values = state.take(&format!("memory.{kind}{index}"))?;
+                *tensor = from_vec(values, tensor.dims(), &tensor.device());
+            }
+        }
+        Ok(())
+    }
+
     /// What to subtract from each parameter, before it is multiplied by the step size.
     // METHOD: torch.optim.SGD v = m v + g, step v; Adam m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, step
     // (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + 1e-8); weight decay adds w p to g, in AdamW to the step.
@@ -128,7 +156,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use features::tensor::{cpu, from_vec, to_vec};
+    use features::tensor::cpu;
 
     /// The update rules once more, number by number in double precision, over the gradient of (p - 3)^4.
     fn slow(optimiser: Optimiser, start: f64, rate: f64, steps: i32) -> f64 {
@@ -164,7 +192,7 @@ mod tests {
         ] {
             let optimiser = Optimiser { method, momentum, weight_decay };
             let starts = [1.0, 2.5];
-            let rate = if method == Method::Sgd { 0.01 } else { 0.05 };
+            let rate: f64 = if method == Method::Sgd { 0.01 } else { 0.05 };
             let mut parameter = from_vec(starts.to_vec(), [1, 2], &cpu());
             let mut memory = Memory::new(optimiser, std::slice::from_ref(&parameter));
             for _ in 0..20 {
@@ -172,7 +200,13 @@ mod tests {
                 let direction = memory.directions(std::slice::from_ref(&parameter), vec![gradient]).remove(0);
                 parameter = parameter - direction.mul_scalar(rate);
             }
-            for (got, start) in to_vec(parameter).into_iter().zip(starts) {
+            let (mut plain, mut first, mut second) = (starts, [0.0; 2], vec![0.0; 2]);
+            second.truncate(if optimiser.has_squares() { 2 } else { 0 });
+            for number in 1..=20 {
+                let gradient = plain.map(|p: f32| 4.0 * (p - 3.0).powi(3));
+                optimiser.descend(Step { number, rate: rate as f32 }, &mut plain, &mut first, &mut second, &gradient);
+            }
+            for (got, start) in to_vec(parameter).into_iter().chain(plain).into_iter().zip(starts.into_iter().cycle()) {
                 let want = slow(optimiser, f64::from(start), rate, 20);
                 assert!((f64::from(got) - want).abs() < 2e-5, "{optimiser:?} from {start}: {got} {want}");
             }

@@ -44,9 +44,10 @@ mod tests {
     use super::*;
     use crate::Loss;
     use crate::data::tests::blobs;
+    use crate::job::Job;
     use crate::lower::lower;
     use crate::mlp;
-    use crate::spec::{Norm, Offset, ProbeSpec, Scaling};
+    use crate::spec::{Norm, ProbeSpec, Scaling};
     use crate::trained::Context;
     use features::tensor::{cpu, to_vec};
 
@@ -62,13 +63,15 @@ mod tests {
             ..ProbeSpec::plain(head, Loss::Bce)
         };
         let specs = [
-            spec(Head::Bcos2, Norm::Uncentred),
-            spec(Head::Bcos3, Norm::Uncentred),
-            spec(Head::Mlp2, Norm::Batch),
-            spec(Head::Mlp3, Norm::Uncentred),
-            ProbeSpec { scaling: Scaling::None, ..spec(Head::Bcos1, Norm::None) },
+            spec(Head::Bcos(2), Norm::Uncentred),
+            spec(Head::Bcos(3), Norm::Uncentred),
+            spec(Head::Mlp(2), Norm::Batch),
+            spec(Head::Mlp(3), Norm::Uncentred),
+            spec(Head::Mlp(4), Norm::Batch),
+            ProbeSpec { b: 1.5, ..spec(Head::Bcos(4), Norm::Uncentred) },
+            ProbeSpec { scaling: Scaling::None, ..spec(Head::Bcos(1), Norm::None) },
         ];
-        for probe in mlp::train(&specs, &data, &context, &|| {}) {
+        for probe in mlp::train(&specs, &Job::new(&data, &data, &context)).unwrap() {
             let head = probe.spec.head;
             let theirs = reference(head, &probe.weights).unwrap();
             let mut ours = Weights::default();
@@ -82,7 +85,7 @@ mod tests {
             let norms = (0..layers - 1).all(|i| theirs.0.contains_key(&format!("head.bn{i}.running_mean")));
             assert!(norms && theirs.0.keys().all(|name| name.starts_with("head.fc") || name.starts_with("head.bn")));
             let run = |weights: &Weights| {
-                let network = lower(head, Offset::None, weights, &cpu()).unwrap();
+                let network = lower(&probe.spec, weights, &cpu()).unwrap();
                 to_vec(network.forward(data.map_batch(0, 64, &cpu())))
             };
             let (want, got) = (run(&probe.weights), run(&ours));
@@ -96,6 +99,6 @@ mod tests {
         let mut weights = Weights::default();
         weights.insert("fc0.linear.weight", &[2, 1, 1, 1], vec![1.0, 2.0]);
         weights.insert("input_scale", &[1], vec![3.0]);
-        assert_eq!(reference(Head::Bcos1, &weights), None);
+        assert_eq!(reference(Head::Bcos(1), &weights), None);
     }
 }

@@ -164,6 +164,7 @@ fn entry(epoch: usize, metric: &'static str, value: f64) -> LogEntry {
 mod tests {
     use super::*;
     use crate::data::tests::blobs;
+    use crate::job::Job;
     use crate::lower::{common_norm, lower};
     use crate::spec::ProbeSpec;
     use crate::trained::Context;
@@ -173,12 +174,12 @@ mod tests {
         let train = blobs(160, 0);
         let spec = ProbeSpec { learning_rate: 2.0, epochs: 4, batch: 16, ..ProbeSpec::plain(Head::Linear, Loss::Ce) };
         let context = Context { device: cpu(), seed: 0, classes: 4 };
-        let trained = crate::linear::train(&[spec], &train, &blobs(40, 1), &context, || {});
+        let trained = crate::linear::train(&[spec], &Job::new(&train, &blobs(40, 1), &context), "linear").unwrap();
         (trained.into_iter().next().unwrap(), train)
     }
 
     fn logits(probe: &Trained, split: &Split) -> Vec<f32> {
-        let network = lower(probe.spec.head, probe.spec.offset, &probe.weights, &cpu()).unwrap();
+        let network = lower(&probe.spec, &probe.weights, &cpu()).unwrap();
         to_vec(network.forward(split.map_batch(0, split.len(), &cpu())))
     }
 
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn only_linear_probes_are_shifted() {
         let (mut source, train) = source();
-        source.spec.head = Head::Bcos1;
+        source.spec.head = Head::Bcos(1);
         assert_eq!(shifted(&source, Head::ShiftUp, 3.0, &train).unwrap_err().exit_code(), 1);
     }
 }

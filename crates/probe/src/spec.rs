@@ -1,101 +1,13 @@
 //! What a probe is: the choices that identify it, and the id they spell.
 
+mod head;
+
+pub use head::{Head, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{Loss, Objective};
 use crate::optimiser::{Method, Optimiser};
 use crate::schedule::{Decay, Schedule, WarmUp};
-
-/// Shape of a head. The number is how many layers it has; heads without one have a single linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Head {
-    /// One linear layer.
-    Linear,
-    /// One B-cos layer.
-    Bcos1,
-    /// Two B-cos layers, uncentred norm between.
-    Bcos2,
-    /// Three B-cos layers, uncentred norms between.
-    Bcos3,
-    /// Two convolutions, BatchNorm and ReLU between.
-    Mlp2,
-    /// Three convolutions, BatchNorm and ReLU between.
-    Mlp3,
-    /// A linear CE probe moved so that its mean logit rises; predictions unchanged.
-    ShiftUp,
-    /// A linear CE probe moved so that its mean logit falls; predictions unchanged.
-    ShiftDown,
-    /// A linear CE probe moved to where a sigmoid loss wants it; predictions unchanged.
-    ShiftFit,
-}
-
-/// How a head is trained and lowered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A single linear layer, trained on pooled features.
-    Linear,
-    /// B-cos layers, trained on maps.
-    Bcos,
-    /// Conventional layers, trained on maps.
-    Mlp,
-    /// A single linear layer, computed from a trained one.
-    Shift,
-}
-
-impl Head {
-    /// All heads.
-    pub const ALL: [Self; 9] = [
-        Self::Linear,
-        Self::Bcos1,
-        Self::Bcos2,
-        Self::Bcos3,
-        Self::Mlp2,
-        Self::Mlp3,
-        Self::ShiftUp,
-        Self::ShiftDown,
-        Self::ShiftFit,
-    ];
-
-    /// The name used in files and probe ids.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Bcos1 => "bcos1",
-            Self::Bcos2 => "bcos2",
-            Self::Bcos3 => "bcos3",
-            Self::Mlp2 => "mlp2",
-            Self::Mlp3 => "mlp3",
-            Self::ShiftUp => "shift_up",
-            Self::ShiftDown => "shift_down",
-            Self::ShiftFit => "shift_fit",
-        }
-    }
-
-    /// The head of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|head| head.name() == name)
-    }
-
-    /// How it is trained and lowered.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Linear => Kind::Linear,
-            Self::Bcos1 | Self::Bcos2 | Self::Bcos3 => Kind::Bcos,
-            Self::Mlp2 | Self::Mlp3 => Kind::Mlp,
-            Self::ShiftUp | Self::ShiftDown | Self::ShiftFit => Kind::Shift,
-        }
-    }
-
-    /// How many layers with weights it has.
-    pub fn layers(self) -> usize {
-        match self {
-            Self::Bcos2 | Self::Mlp2 => 2,
-            Self::Bcos3 | Self::Mlp3 => 3,
-            _ => 1,
-        }
-    }
-}
 
 /// A constant, not trained, added to every logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -186,11 +98,39 @@ impl Scaling {
     }
 }
 
+/// Which of the weights that a training passes through are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// Those at the end.
+    #[default]
+    LastEpoch,
+    /// Those after the epoch with the best score on the validation split, the first of equals.
+    BestEpoch,
+}
+
+impl Select {
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LastEpoch => "last_epoch",
+            Self::BestEpoch => "best_epoch",
+        }
+    }
+
+    /// The choice of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::LastEpoch, Self::BestEpoch].into_iter().find(|select| select.name() == name)
+    }
+}
+
 /// Everything that tells one probe from another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeSpec {
     /// Shape of the head.
     pub head: Head,
+    /// Exponent of its B-cos layers; other heads have none.
+    pub b: f64,
     /// What it minimised; for shifted heads, what their source minimised.
     pub loss: Loss,
     /// Share of a label that is spread over all classes.
@@ -211,6 +151,8 @@ pub struct ProbeSpec {
     pub schedule: Schedule,
     /// Passes over the training tiles.
     pub epochs: usize,
+    /// Which epoch's weights are kept.
+    pub select: Select,
     /// Tiles a step.
     pub batch: usize,
     /// Channels between layers; 0 for heads of one layer.
@@ -226,6 +168,7 @@ impl ProbeSpec {
     pub fn plain(head: Head, loss: Loss) -> Self {
         Self {
             head,
+            b: DEFAULT_B,
             loss,
             smoothing: 0.0,
             offset: Offset::None,
@@ -236,6 +179,7 @@ impl ProbeSpec {
             learning_rate: 1.0,
             schedule: default_schedule(head, 1),
             epochs: 1,
+            select: Select::LastEpoch,
             batch: 1,
             hidden: 0,
             seed: 0,
@@ -243,8 +187,13 @@ impl ProbeSpec {
         }
     }
 
-    /// `HEAD[_offset][_bias]-LOSS[-OPTIMISER]-sSEED[-TAG]`, for example `bcos3_offset-bce-s0`; SGD is not spelled.
+    /// `HEAD[_bB][_offset][_bias]-LOSS[-OPTIMISER]-sSEED[-TAG]`, for example `bcos3_offset-bce-s0`; B = 2 and SGD are not
+    /// spelled.
     pub fn id(&self) -> String {
+        let b = match self.exponent() {
+            Some(b) if b != DEFAULT_B => format!("_b{b}"),
+            _ => String::new(),
+        };
         let offset = if self.offset == Offset::LogClasses { "_offset" } else { "" };
         let bias = if self.bias { "_bias" } else { "" };
         let optimiser = match self.optimiser.method {
@@ -252,7 +201,12 @@ impl ProbeSpec {
             method => format!("-{}", method.name()),
         };
         let tag = if self.tag.is_empty() { String::new() } else { format!("-{}", self.tag) };
-        format!("{}{offset}{bias}-{}{optimiser}-s{}{tag}", self.head.name(), self.loss.name(), self.seed)
+        format!("{}{b}{offset}{bias}-{}{optimiser}-s{}{tag}", self.head.name(), self.loss.name(), self.seed)
+    }
+
+    /// The exponent B, of B-cos heads.
+    pub fn exponent(&self) -> Option<f64> {
+        (self.head.kind() == Kind::Bcos).then_some(self.b)
     }
 
     /// What it minimised.
@@ -277,6 +231,9 @@ impl ProbeSpec {
         (0..layers).map(count).sum()
     }
 }
+
+/// The exponent of the paper's B-cos layers.
+pub const DEFAULT_B: f64 = 2.0;
 
 /// The norm a head has where none is asked for.
 pub fn default_norm(head: Head) -> Norm {
@@ -303,7 +260,7 @@ mod tests {
 
     #[test]
     fn ids_spell_what_differs() {
-        let mut spec = ProbeSpec { offset: Offset::LogClasses, ..ProbeSpec::plain(Head::Bcos3, Loss::Bce) };
+        let mut spec = ProbeSpec { offset: Offset::LogClasses, ..ProbeSpec::plain(Head::Bcos(3), Loss::Bce) };
         assert_eq!(spec.id(), "bcos3_offset-bce-s0");
         (spec.head, spec.offset, spec.loss, spec.seed) = (Head::Linear, Offset::None, Loss::BcePlain, 2);
         assert_eq!(spec.id(), "linear-bce_plain-s2");
@@ -311,6 +268,9 @@ mod tests {
         assert_eq!(spec.id(), "linear_bias-bce_plain-s2-lr10");
         spec.optimiser = Optimiser::plain(Method::Adam);
         assert_eq!(spec.id(), "linear_bias-bce_plain-adam-s2-lr10");
+        let spec = ProbeSpec { b: 1.5, offset: Offset::LogClasses, ..ProbeSpec::plain(Head::Bcos(4), Loss::Ce) };
+        assert_eq!(spec.id(), "bcos4_b1.5_offset-ce-s0");
+        assert_eq!(ProbeSpec { head: Head::Mlp(5), ..spec }.id(), "mlp5_offset-ce-s0");
     }
 
     #[test]
@@ -324,9 +284,9 @@ mod tests {
 
     #[test]
     fn names_are_those_of_serde() {
-        for head in Head::ALL {
-            assert_eq!(serde_json::to_value(head).unwrap(), head.name());
-            assert_eq!(Head::from_name(head.name()), Some(head));
+        for select in [Select::LastEpoch, Select::BestEpoch] {
+            assert_eq!(serde_json::to_value(select).unwrap(), select.name());
+            assert_eq!(Select::from_name(select.name()), Some(select));
         }
         assert_eq!(serde_json::to_value(Offset::LogClasses).unwrap(), Offset::LogClasses.name());
         for norm in [Norm::None, Norm::Batch, Norm::Uncentred] {

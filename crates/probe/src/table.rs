@@ -17,8 +17,8 @@ pub const WEIGHTS_FILE: &str = "probe.safetensors";
 pub const REFERENCE_FILE: &str = "probe.reference.safetensors";
 
 const VERSION: Version = Version { major: 1, minor: 0 };
-/// Measured columns may be null since 2.0, where a probe diverged.
-const PROBES_VERSION: Version = Version { major: 2, minor: 0 };
+/// Measured columns may be null since 2.0, where a probe diverged; 2.1 added b, select and kept_epoch.
+const PROBES_VERSION: Version = Version { major: 2, minor: 1 };
 
 /// Probes and how well they do.
 pub const PROBES: Table = Table {
@@ -26,18 +26,19 @@ pub const PROBES: Table = Table {
     version: PROBES_VERSION,
     row: "one probe on one backbone; key probe_id; measured columns are null where status is diverged",
     columns: &[
-        Column::new("probe_id", Values::Text, "HEAD[_offset][_bias]-LOSS[-OPTIMISER]-sSEED[-TAG]"),
+        Column::new("probe_id", Values::Text, "HEAD[_bB][_offset][_bias]-LOSS[-OPTIMISER]-sSEED[-TAG]"),
         Column::new("backbone", Values::Text, "name of the backbone whose features it reads"),
         Column::new(
             "head",
             Values::Text,
-            "linear, bcos1..3, mlp2..3, or shift_up, shift_down, shift_fit: a linear probe plus one vector common to all classes",
+            "linear, bcosN or mlpN of N layers, or shift_up, shift_down, shift_fit: a linear probe plus one vector common to all classes",
         ),
         Column::new(
             "loss",
             Values::Text,
             "ce, bce (off-targets 1/classes), bce_plain (off-targets 0) or focal; with _sum summed over classes; of a shift_*, that of its source",
         ),
+        Column::nullable("b", Values::F64, "exponent of B-cos layers; null for other heads"),
         Column::new("label_smoothing", Values::F64, "share of a label spread over all classes"),
         Column::new("offset", Values::Text, "none, or log_classes: -ln(classes - 1) added to every logit"),
         Column::new("bias", Values::Bool, "whether layers have a trained bias"),
@@ -63,6 +64,12 @@ pub const PROBES: Table = Table {
             Values::I32,
             "passes over the training tiles, of lbfgs at most; of a shift_*, those of its source",
         ),
+        Column::new(
+            "select",
+            Values::Text,
+            "whose weights these are: last_epoch, or best_epoch: of the best score on the validation split",
+        ),
+        Column::new("kept_epoch", Values::I32, "passes after which these weights were taken; else as epochs"),
         Column::new("batch", Values::I32, "tiles a step"),
         Column::new("hidden", Values::I32, "channels between layers; 0 for heads of one layer"),
         Column::new("status", Values::Text, "trained, or diverged: its loss left the numbers or grew 100 fold"),
@@ -125,7 +132,7 @@ pub const LOG: Table = Table {
         Column::new(
             "metric",
             Values::Text,
-            "loss (all tiles), batch_loss (mean over the epoch's batches), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature, candidate_accuracy (of each step size that was tried); of data sets with several labels an image, on the test split and in percent: mean_average_precision, and precision, recall and f1 of sigmoids from 0.5 on as *_macro (mean over classes) and *_micro (of summed counts)",
+            "batch_loss (mean over the epoch's batches, each before its step), accuracy, kappa (shift of the mean logit), fit_loss, fit_gradient_norm, fit_temperature, candidate_accuracy (of each step size that was tried); of data sets with several labels an image, in percent, on the validation split mean_average_precision and candidate_mean_average_precision in the place of the accuracies, on the test split mean_average_precision, and precision, recall and f1 of sigmoids from 0.5 on as *_macro (mean over classes) and *_micro (of summed counts)",
         ),
         Column::new("value", Values::F64, "the measurement"),
         Column::new("learning_rate", Values::F64, "step size at that time"),
@@ -180,6 +187,7 @@ rows! {
         backbone: String => Text,
         head: String => Text,
         loss: String => Text,
+        b: Option<f64> => F64Opt,
         label_smoothing: f64 => F64,
         offset: String => Text,
         bias: bool => Bool,
@@ -193,6 +201,8 @@ rows! {
         warm_up: String => Text,
         seed: i64 => I64,
         epochs: i32 => I32,
+        select: String => Text,
+        kept_epoch: i32 => I32,
         batch: i32 => I32,
         hidden: i32 => I32,
         status: String => Text,

@@ -16,6 +16,7 @@ use features::preprocess::Preprocessing;
 use features::stage::Stage;
 use features::table::FEATURES;
 
+use crate::checkpoint::Checkpoints;
 use crate::config::Config;
 use crate::reference::reference;
 use crate::table::{
@@ -26,7 +27,7 @@ use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 4;
+const ALGORITHM: u32 = 5;
 const FEATURES_DIR: &str = "features";
 
 /// Runs the stage.
@@ -56,7 +57,8 @@ pub fn run(stage: &Stage) -> Result<()> {
         let data = gather::gather(&reader, &config)?;
         let context = Context { device, seed: stage.seed, classes: data.classes };
         let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
-        let trained = fit::fit(stage, &config, &imports, &data, &backbone, &context)?;
+        let checkpoints = Checkpoints::new(&artifact, config.checkpoint_epochs);
+        let trained = fit::fit(stage, &config, &imports, &data, &backbone, &context, &checkpoints)?;
         let measured = measure::measure(&trained, &data, &context.device)?;
         let sane = trained.iter().filter(|probe| probe.status == Status::Trained);
         let pairs: Vec<_> = sane.map(|probe| (probe.spec.id(), &probe.weights)).collect();
@@ -107,6 +109,8 @@ fn spec(stage: &Stage, config: &Config, imports: &[Vec<u8>], reader: &Reader) ->
     let note = reader.meta(Preprocessing::NOTE).map(|note| (Preprocessing::NOTE.to_string(), note.to_string()));
     let meta: BTreeMap<String, String> = note.into_iter().collect();
     let table = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: meta.clone() };
+    // How often a state is kept changes nothing in what is computed.
+    let config = &Config { checkpoint_epochs: None, ..config.clone() };
     let bug = |error| Error::Bug(format!("the [probe] section cannot be written as JSON ({error})"));
     let files = imports.iter().enumerate().map(|(index, bytes)| Input::bytes(format!("import {index}"), bytes));
     Ok(ArtifactSpec {

@@ -77,6 +77,8 @@ pub struct Trained {
     /// Euclidean norm of that loss's gradient with respect to all weights, in the units training used (features
     /// scaled to a common norm).
     pub gradient_norm: f64,
+    /// Passes over the training tiles after which these weights were taken.
+    pub kept_epoch: usize,
     /// The way there.
     pub log: Vec<LogEntry>,
 }
@@ -96,7 +98,7 @@ pub fn order(seed: u64, epoch: usize, rows: usize, views: usize) -> Vec<i32> {
 // METHOD: PyTorch's default for convolutions and their biases, which the reference keeps.
 pub fn initial(spec: &ProbeSpec, name: &str, count: usize, fan_in: usize) -> Vec<f32> {
     let bound = 1.0 / (fan_in as f64).sqrt();
-    let mut rng = random::stream(spec.seed, &["probe", "weights", spec.head.name(), name]);
+    let mut rng = random::stream(spec.seed, &["probe", "weights", &spec.head.name(), name]);
     (0..count).map(|_| ((2.0 * random::uniform(&mut rng) - 1.0) * bound) as f32).collect()
 }
 

@@ -121,6 +121,7 @@ fn probes(directory: &Path, experiment: &str) {
                 &mut rows.norm,
                 &mut rows.scaling,
                 &mut rows.schedule,
+                &mut rows.select,
                 &mut rows.warm_up,
                 &mut rows.status,
             ] {
@@ -129,9 +130,13 @@ fn probes(directory: &Path, experiment: &str) {
             for column in [&mut rows.label_smoothing, &mut rows.momentum, &mut rows.weight_decay] {
                 column.push(0.0);
             }
-            for column in
-                [&mut rows.test_top5, &mut rows.calibration_error, &mut rows.common_logit, &mut rows.common_norm]
-            {
+            for column in [
+                &mut rows.b,
+                &mut rows.test_top5,
+                &mut rows.calibration_error,
+                &mut rows.common_logit,
+                &mut rows.common_norm,
+            ] {
                 column.push(None);
             }
             rows.bias.push(false);
@@ -139,6 +144,7 @@ fn probes(directory: &Path, experiment: &str) {
             rows.learning_rate.push(found.learning_rate);
             rows.seed.push(seed);
             rows.epochs.push(found.epochs);
+            rows.kept_epoch.push(found.epochs);
             rows.batch.push(128);
             rows.hidden.push(0);
             rows.train_loss.push(Some(found.train_loss));

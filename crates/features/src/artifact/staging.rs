@@ -21,6 +21,7 @@ const RUN: &str = "run.json";
 const STATES: &str = ".states";
 const FILES: &str = ".files";
 const PARTIAL: &str = ".partial";
+const CHECKPOINTS: &str = ".checkpoints";
 const REPLACED: &str = ".replaced";
 
 /// Paths of one artifact: `parent` is the output directory, `name` the artifact's name.
@@ -97,7 +98,7 @@ pub(super) struct Staging {
 impl Staging {
     /// Makes the directories for these tables.
     pub(super) fn create<'a>(&self, tables: impl Iterator<Item = &'a str>) -> Result<()> {
-        for dir in [STATES, FILES, PARTIAL].into_iter().chain(tables) {
+        for dir in [STATES, FILES, PARTIAL, CHECKPOINTS].into_iter().chain(tables) {
             let path = self.root.join(dir);
             fs::create_dir_all(&path).map_err(|error| Error::cannot_write(&path, error))?;
         }
@@ -112,6 +113,19 @@ impl Staging {
     /// Path of a part.
     pub(super) fn part(&self, dir: &str, file: &str) -> PathBuf {
         self.root.join(dir).join(file)
+    }
+
+    /// Path of what is kept of a part in the making.
+    pub(super) fn checkpoint(&self, name: &str) -> PathBuf {
+        self.root.join(CHECKPOINTS).join(name)
+    }
+
+    /// Forgets everything that is kept of parts in the making.
+    pub(super) fn forget_checkpoints(&self) -> Result<()> {
+        for path in siblings(&self.root.join(CHECKPOINTS), "") {
+            fs::remove_file(&path).map_err(|error| Error::cannot_write(&path, error))?;
+        }
+        Ok(())
     }
 
     /// Path of a side file.

@@ -248,6 +248,25 @@ fn a_killed_run_makes_only_the_parts_it_lacks() {
     assert_eq!(files(out.path()), finished(1).1);
 }
 
+#[test]
+fn what_is_kept_of_a_long_part_outlives_a_kill_but_not_force_or_the_end() {
+    let out = tempfile::tempdir().unwrap();
+    let artifact = begin(&Run::default(), spec(out.path(), 1)).unwrap();
+    assert_eq!(artifact.checkpoint("long").unwrap(), None);
+    artifact.write_checkpoint("long", b"half").unwrap();
+    artifact.write_checkpoint("long", b"more").unwrap();
+    drop(artifact);
+    let artifact = begin(&Run::default(), spec(out.path(), 1)).unwrap();
+    assert_eq!(artifact.checkpoint("long").unwrap().as_deref(), Some(b"more".as_slice()));
+    drop(artifact);
+    let artifact = begin(&forced(), spec(out.path(), 1)).unwrap();
+    assert_eq!(artifact.checkpoint("long").unwrap(), None);
+    artifact.write_checkpoint("long", b"half").unwrap();
+    (0..PARTS).for_each(|part| write(&artifact, part));
+    artifact.finish().unwrap().unwrap();
+    assert_eq!(files(out.path()), finished(1).1);
+}
+
 fn siblings(out: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(out).unwrap().map(|entry| entry.unwrap());
     entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with(prefix)).map(|entry| entry.path()).collect()

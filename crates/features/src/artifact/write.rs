@@ -102,6 +102,7 @@ impl Artifact {
         let since = Instant::now();
         let artifact = Self { spec, widths, fingerprint, place, staging, run: run.clone(), since };
         if run.force {
+            artifact.staging.forget_checkpoints()?;
             for part in artifact.parts_for(run.shard) {
                 let state = artifact.staging.state(part);
                 if state.exists() {
@@ -188,6 +189,22 @@ impl Artifact {
         }
         let state = serde_json::to_vec(&state).expect("a part state has only string keys");
         self.staging.write(&self.staging.state(part), &state)
+    }
+
+    /// Keeps bytes under a name while the artifact is made, in the place of the last ones: what a long part has come to, so
+    /// that a killed run need not make it from the start. Nothing of it reaches the artifact.
+    pub fn write_checkpoint(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.staging.write(&self.staging.checkpoint(name), bytes)
+    }
+
+    /// What was last kept under this name, by this run or a killed one of equal work.
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.staging.checkpoint(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path, error)),
+        }
     }
 
     /// Writes a side file, `NAME.` and more where `NAME` is the artifact's name. It has no state like a part: write it

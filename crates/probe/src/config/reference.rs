@@ -81,7 +81,7 @@ fn the_rows_that_stand_out_are_as_in_the_reference() {
     assert_eq!((row("imagenet", 16).offset, row("imagenet", 8).offset), (Offset::LogClasses, Offset::None));
     assert_eq!((row("imagenet", 7).offset, row("imagenet", 9).offset), (Offset::LogClasses, Offset::None));
     let voc = row("voc", 45);
-    assert_eq!((voc.head, voc.loss, voc.learning_rate, voc.epochs), (Head::Mlp3, Loss::BcePlain, 30.0, 50));
+    assert_eq!((voc.head, voc.loss, voc.learning_rate, voc.epochs), (Head::Mlp(3), Loss::BcePlain, 30.0, 50));
     assert_eq!((voc.batch, row("imagenet", 1).batch), (64, 512));
     assert_eq!((row("coco", 60).loss, row("coco", 60).offset), (Loss::Bce, Offset::None));
 }

@@ -51,11 +51,11 @@ impl Objective {
     }
 }
 
-fn softplus(z: f64) -> f64 {
+pub(super) fn softplus(z: f64) -> f64 {
     z.max(0.0) + (-z.abs()).exp().ln_1p()
 }
 
-fn sigmoid(z: f64) -> f64 {
+pub(super) fn sigmoid(z: f64) -> f64 {
     let small = (-z.abs()).exp();
     if z >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }

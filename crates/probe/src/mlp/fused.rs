@@ -6,7 +6,7 @@
 use features::network::{Matrix, NORM_EPSILON, PATCH_NORM_EPSILON};
 
 use super::columns::{Moments, product_sums, sums};
-use super::layers::Mode;
+use super::layers::{COSINE_EPSILON, Mode};
 use super::product::{times, transposed_times};
 use crate::spec::Kind;
 
@@ -63,8 +63,44 @@ struct Kept {
     moments: Option<Moments>,
 }
 
+/// How the layers of a head compute.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Kind of its layers.
+    pub kind: Kind,
+    /// Exponent of B-cos layers.
+    pub b: f32,
+}
+
+impl Shape {
+    /// What a B-cos layer makes of a response, divided by it, where the input has this length.
+    // METHOD: (|z| / L + e)^(B-1), e = 1e-6, as in the bcos package; it has |z| / L where B = 2.
+    fn factor(self, response: f32, length: f32) -> f32 {
+        match self.b {
+            2.0 => response.abs() / length,
+            b => (response.abs() / length + COSINE_EPSILON).powf(b - 1.0),
+        }
+    }
+
+    /// The slope of the layer's value in its response.
+    // METHOD: with c = |z| / L + e, y = c^(B-1) z: dy/dz = c^(B-2) (c + (B-1) |z| / L).
+    fn slope(self, response: f32, length: f32) -> f32 {
+        let cosine = response.abs() / length;
+        let moved = cosine + COSINE_EPSILON;
+        moved.powf(self.b - 2.0) * (moved + (self.b - 1.0) * cosine)
+    }
+
+    /// The slope of the layer's value in the input's length, times the length, times minus 1.
+    // METHOD: -L dy/dL = (B-1) c^(B-2) z |z| / L.
+    fn pull(self, response: f32, length: f32) -> f32 {
+        let cosine = response.abs() / length;
+        (self.b - 1.0) * (cosine + COSINE_EPSILON).powf(self.b - 2.0) * response * cosine
+    }
+}
+
 /// A head's forward pass over some rows, kept.
 pub struct Pass<'a> {
+    shape: Shape,
     kind: Kind,
     layers: &'a [Layer],
     /// Length of each weight row, 1 where it does not count.
@@ -77,7 +113,8 @@ pub struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     /// Runs the head on `[rows, inputs]`; the second value is `[rows, classes]`.
-    pub fn forward(kind: Kind, layers: &'a [Layer], cells: Vec<f32>, mode: Mode) -> (Self, Vec<f32>) {
+    pub fn forward(shape: Shape, layers: &'a [Layer], cells: Vec<f32>, mode: Mode) -> (Self, Vec<f32>) {
+        let kind = shape.kind;
         let rows = cells.len() / layers[0].inputs;
         let (mut weights, mut weight_lengths) = (Vec::new(), Vec::new());
         for layer in layers {
@@ -92,7 +129,7 @@ impl<'a> Pass<'a> {
             weights.push(weight);
             weight_lengths.push(lengths);
         }
-        let mut pass = Self { kind, layers, weight_lengths, weights, kept: Vec::new(), rows };
+        let mut pass = Self { shape, kind, layers, weight_lengths, weights, kept: Vec::new(), rows };
         let mut values = cells;
         for index in 0..layers.len() {
             values = pass.layer_forward(index, values, mode);
@@ -106,13 +143,17 @@ impl<'a> Pass<'a> {
         let mut value = times(&input, layer.inputs, self.used(index).transposed(), layer.outputs);
         let (mut response, mut lengths) = (Vec::new(), Vec::new());
         if self.kind == Kind::Bcos {
-            // METHOD: B-cos layer with B = 2: y = |z| z / sqrt(|x|^2 + 1e-6), z = W x with unit rows of W.
+            // METHOD: B-cos layer: with B = 2 y = |z| z / L, L = sqrt(|x|^2 + 1e-6), z = W x with unit rows of W.
             lengths = input.chunks(layer.inputs).map(|row| (dot(row, row) + PATCH_NORM_EPSILON).sqrt()).collect();
             response = value;
             value = Vec::with_capacity(response.len());
             for (row, length) in response.chunks(layer.outputs).zip(&lengths) {
-                let factor = 1.0 / length;
-                value.extend(row.iter().map(|z| z.abs() * z * factor));
+                if self.shape.b == 2.0 {
+                    let factor = 1.0 / length;
+                    value.extend(row.iter().map(|z| z.abs() * z * factor));
+                } else {
+                    value.extend(row.iter().map(|&z| self.shape.factor(z, *length) * z));
+                }
             }
         }
         if let Some(bias) = &layer.bias {
@@ -177,9 +218,16 @@ impl<'a> Pass<'a> {
             let outputs = layer.outputs;
             let rows = gradient.chunks_mut(outputs).zip(kept.response.chunks(outputs)).zip(kept.value.chunks(outputs));
             for (((gradient, response), value), length) in rows.zip(&kept.lengths) {
-                pull.push(-dot(gradient, value) / (length * length));
-                let factor = 2.0 / length;
-                gradient.iter_mut().zip(response).for_each(|(g, z)| *g *= z.abs() * factor);
+                if self.shape.b == 2.0 {
+                    pull.push(-dot(gradient, value) / (length * length));
+                    let factor = 2.0 / length;
+                    gradient.iter_mut().zip(response).for_each(|(g, z)| *g *= z.abs() * factor);
+                } else {
+                    let shape = self.shape;
+                    let lost: f32 = gradient.iter().zip(response).map(|(g, &z)| g * shape.pull(z, *length)).sum();
+                    pull.push(-lost / (length * length));
+                    gradient.iter_mut().zip(response).for_each(|(g, &z)| *g *= shape.slope(z, *length));
+                }
             }
         }
         let mut weight = transposed_times(&gradient, layer.outputs, &kept.input, layer.inputs);

@@ -1,16 +1,20 @@
 //! The trainable layers of a head, on rows of cells.
 
+use features::error::Result;
 use features::network::NORM_EPSILON;
 use features::network::PATCH_NORM_EPSILON;
 use features::tensor::{Device, Tensor, from_vec, to_vec};
 
 use super::columns::Moments;
 use super::fused;
+use crate::checkpoint::State;
 use crate::optimiser::Memory;
 use crate::spec::{Kind, Norm as NormKind, ProbeSpec};
 use crate::trained::{Context, initial};
 use crate::weights::Weights;
 
+/// Added to the cosine where B is not 2, so that its power has a slope.
+pub const COSINE_EPSILON: f32 = 1e-6;
 /// Share of a batch in the running statistics.
 const NORM_MOMENTUM: f32 = 0.1;
 
@@ -35,10 +39,13 @@ pub enum InputScale {
 /// Layers of a head with their running statistics and momenta. All tensors are of rank 2.
 pub struct Layers {
     kind: Kind,
+    /// Exponent of B-cos layers.
+    b: f32,
     /// Tracked parameters, in a fixed order; `slots` says whose they are.
     parameters: Vec<Tensor<2>>,
     memory: Memory,
     slots: Vec<Slots>,
+    device: Device,
 }
 
 /// Places of one layer's parameters, and its norm's running statistics.
@@ -62,8 +69,14 @@ impl Layers {
     pub fn new(spec: &ProbeSpec, channels: usize, context: &Context) -> Self {
         let kind = spec.head.kind();
         let device = &context.device;
-        let mut layers =
-            Self { kind, parameters: Vec::new(), memory: Memory::new(spec.optimiser, &[]), slots: Vec::new() };
+        let mut layers = Self {
+            kind,
+            b: spec.b as f32,
+            parameters: Vec::new(),
+            memory: Memory::new(spec.optimiser, &[]),
+            slots: Vec::new(),
+            device: device.clone(),
+        };
         let count = spec.head.layers();
         for index in 0..count {
             let inputs = if index == 0 { channels } else { spec.hidden };
@@ -98,7 +111,7 @@ impl Layers {
         for index in 0..self.slots.len() {
             let weight = self.parameters[self.slots[index].weight].clone();
             values = match self.kind {
-                Kind::Bcos => bcos(values, weight),
+                Kind::Bcos => bcos(values, weight, self.b),
                 _ => values.matmul(weight.transpose()),
             };
             if let Some(bias) = self.slots[index].bias {
@@ -115,8 +128,8 @@ impl Layers {
     }
 
     /// How the layers compute.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    pub fn shape(&self) -> fused::Shape {
+        fused::Shape { kind: self.kind, b: self.b }
     }
 
     /// The layers as plain numbers.
@@ -215,6 +228,35 @@ impl Layers {
         weights
     }
 
+    /// Adds everything that training changes to a state.
+    pub fn save(&self, state: &mut State) {
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            state.put(format!("parameter{index}"), to_vec(parameter.clone().inner()));
+        }
+        for (index, norm) in
+            self.slots.iter().enumerate().filter_map(|(index, slots)| Some((index, slots.norm.as_ref()?)))
+        {
+            state.put(format!("mean{index}"), to_vec(norm.mean.clone()));
+            state.put(format!("variance{index}"), to_vec(norm.variance.clone()));
+        }
+        self.memory.save(state);
+    }
+
+    /// Takes it out of a state.
+    pub fn restore(&mut self, state: &mut State) -> Result<()> {
+        for (index, parameter) in self.parameters.iter_mut().enumerate() {
+            let values = state.take(&format!("parameter{index}"))?;
+            *parameter = Tensor::from_inner(from_vec(values, parameter.dims(), &self.device)).require_grad();
+        }
+        for (index, slots) in self.slots.iter_mut().enumerate() {
+            let Some(norm) = &mut slots.norm else { continue };
+            for (name, tensor) in [("mean", &mut norm.mean), ("variance", &mut norm.variance)] {
+                *tensor = from_vec(state.take(&format!("{name}{index}"))?, tensor.dims(), &self.device);
+            }
+        }
+        self.memory.restore(state)
+    }
+
     /// Adds `by` to one number of one parameter.
     #[cfg(test)]
     pub fn nudge(&mut self, parameter: usize, place: usize, by: f32) {
@@ -226,12 +268,17 @@ impl Layers {
     }
 }
 
-// METHOD: B-cos layer with B = 2 on rows x: z = x W^T with unit rows of W, y = |z| z / sqrt(|x|^2 + 1e-6).
-fn bcos(cells: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+// METHOD: B-cos layer on rows x: z = x W^T with unit rows of W, y = (|z| / sqrt(|x|^2 + 1e-6) + e)^(B-1) z, where the
+// bcos package has e = 1e-6, but e = 0 where B = 2.
+fn bcos(cells: Tensor<2>, weight: Tensor<2>, b: f32) -> Tensor<2> {
     let length = weight.clone().powi_scalar(2).sum_dim(1).sqrt();
     let response = cells.clone().matmul((weight / length).transpose());
     let norm = cells.powi_scalar(2).sum_dim(1).add_scalar(PATCH_NORM_EPSILON).sqrt();
-    response.clone().abs() * response / norm
+    if b == 2.0 {
+        return response.clone().abs() * response / norm;
+    }
+    let cosine = (response.clone().abs() / norm).add_scalar(COSINE_EPSILON);
+    cosine.powf_scalar(b - 1.0) * response
 }
 
 impl Norm {

@@ -30,7 +30,7 @@ impl Pass<'_> {
         let ([tiles, _], device) = (labels.dims(), cells.device());
         let (positions, classes) = (self.positions, self.classes);
         let plain = layers.plain();
-        let (pass, values) = fused::Pass::forward(layers.kind(), &plain, to_vec(cells), mode);
+        let (pass, values) = fused::Pass::forward(layers.shape(), &plain, to_vec(cells), mode);
         let offset = self.spec.offset.value(classes);
         let mut logits = vec![offset; tiles * classes];
         for (logits, cells) in logits.chunks_mut(classes).zip(values.chunks(positions * classes)) {
@@ -102,8 +102,11 @@ mod tests {
         let data = blobs(40, 2);
         let maps = Maps::new(&data, Scaling::Common, &context());
         let all: Vec<i32> = (0..40).collect();
-        for head in [Head::Bcos1, Head::Bcos3, Head::Mlp3] {
-            let spec = spec(head, Loss::Bce);
+        let other = ProbeSpec { b: 1.5, ..spec(Head::Bcos(4), Loss::Bce) };
+        for spec in
+            [Head::Bcos(1), Head::Bcos(3), Head::Mlp(3)].map(|head| spec(head, Loss::Bce)).into_iter().chain([other])
+        {
+            let head = spec.head;
             let mut layers = Layers::new(&spec, 6, &context());
             for _ in 0..3 {
                 let (cells, labels) = maps.batch(&all, &cpu());
@@ -118,7 +121,7 @@ mod tests {
                 Kind::Mlp => InputScale::Fold(maps.scale),
                 _ => InputScale::Keep(maps.scale),
             };
-            let network = lower(head, spec.offset, &layers.weights(scale), &cpu()).unwrap();
+            let network = lower(&spec, &layers.weights(scale), &cpu()).unwrap();
             let lowered = to_vec(network.forward(data.map_batch(0, 40, &cpu())));
             let largest = own.iter().fold(0f32, |largest, x| largest.max(x.abs()));
             for (a, b) in own.iter().zip(&lowered) {
@@ -132,9 +135,12 @@ mod tests {
         let data = blobs(24, 4);
         let maps = Maps::new(&data, Scaling::Common, &context());
         let all: Vec<i32> = (0..24).collect();
-        let heads = [Head::Bcos1, Head::Bcos2, Head::Bcos3, Head::Mlp2, Head::Mlp3];
-        let uncentred = ProbeSpec { norm: Norm::Uncentred, ..spec(Head::Mlp3, Loss::Focal) };
-        for spec in heads.map(|head| spec(head, Loss::Bce)).into_iter().chain([uncentred]) {
+        let heads = [Head::Bcos(1), Head::Bcos(2), Head::Bcos(3), Head::Mlp(2), Head::Mlp(3)];
+        let uncentred = ProbeSpec { norm: Norm::Uncentred, ..spec(Head::Mlp(3), Loss::Focal) };
+        let other = |b: f64, layers: u8| ProbeSpec { b, ..spec(Head::Bcos(layers), Loss::Bce) };
+        let others = [other(1.0, 2), other(1.5, 1), other(1.5, 3), other(2.5, 2), other(3.0, 4)];
+        let deep = spec(Head::Mlp(5), Loss::Ce);
+        for spec in heads.map(|head| spec(head, Loss::Bce)).into_iter().chain([uncentred, deep]).chain(others) {
             let head = spec.head;
             let pass = Pass { spec: &spec, positions: maps.positions, classes: 4 };
             let (mut fused, mut tracked) = (Layers::new(&spec, 6, &context()), Layers::new(&spec, 6, &context()));
@@ -171,7 +177,7 @@ mod tests {
         let data = blobs(8, 3);
         let maps = Maps::new(&data, Scaling::Common, &context());
         let all: Vec<i32> = (0..8).collect();
-        for head in [Head::Bcos2, Head::Mlp2] {
+        for head in [Head::Bcos(2), Head::Mlp(2)] {
             let spec = spec(head, Loss::Bce);
             let pass = Pass { spec: &spec, positions: maps.positions, classes: 4 };
             let run = |shift: f32| {

@@ -7,10 +7,13 @@ use features::stage::Stage;
 use rayon::prelude::*;
 
 use super::gather::Data;
-use super::measure::validation_accuracy;
+use super::measure::validation;
 use super::select::{Candidate, select};
+use crate::checkpoint::Checkpoints;
 use crate::config::Config;
+use crate::job::Job;
 use crate::optimiser::Method;
+use crate::score::Score;
 use crate::spec::{Head, Kind, ProbeSpec};
 use crate::trained::{Context, Status, Trained};
 use crate::{Loss, exact, linear, mlp, shift};
@@ -24,6 +27,7 @@ pub fn fit(
     data: &Data,
     backbone: &str,
     context: &Context,
+    checkpoints: &Checkpoints,
 ) -> Result<Vec<Trained>> {
     let specs = config.specs(context.classes, Some(backbone))?;
     let (linear, layered): (Vec<&Vec<ProbeSpec>>, Vec<&Vec<ProbeSpec>>) =
@@ -35,14 +39,13 @@ pub fn fit(
     let epochs: usize = flat_linear.iter().chain(&flat_layered).map(|spec| spec.epochs).sum();
     let progress = stage.progress("probes", epochs as u64, "epochs");
     let after_epoch = |probes: usize| progress.advance(probes as u64);
+    let (train, validation) = (&data.train, &data.validation);
+    let job = Job { train, validation, context, checkpoints, after_epoch: &after_epoch };
     // The linear ones are small products in a row, which cannot fill all threads.
-    let (linears, mlps) = rayon::join(
-        || linears(&flat_linear, data, context, &after_epoch),
-        || mlp::train(&flat_layered, &data.train, context, &|| after_epoch(1)),
-    );
+    let (linears, mlps) = rayon::join(|| linears(&flat_linear, &job), || mlp::train(&flat_layered, &job));
     drop(progress);
     let mut trained = Vec::new();
-    let mut rest = linears?.into_iter().chain(mlps);
+    let mut rest = linears?.into_iter().chain(mlps?);
     for specs in linear.iter().chain(&layered) {
         trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
     }
@@ -63,8 +66,8 @@ pub fn fit(
     Ok(trained)
 }
 
-/// Linear probes, in the order of `specs`; those that go together are trained as one matrix.
-fn linears(specs: &[ProbeSpec], data: &Data, context: &Context, after_epoch: &dyn Fn(usize)) -> Result<Vec<Trained>> {
+/// Linear probes, in the order of `specs`; those that go together are trained side by side.
+fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let exact = spec.optimiser.method == Method::Lbfgs;
@@ -74,15 +77,14 @@ fn linears(specs: &[ProbeSpec], data: &Data, context: &Context, after_epoch: &dy
         }
     }
     let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
-    for group in groups {
+    for (number, group) in groups.into_iter().enumerate() {
         let members: Vec<ProbeSpec> = group.iter().map(|&index| specs[index].clone()).collect();
-        let (train, validation) = (&data.train, &data.validation);
         let trained = if members[0].optimiser.method == Method::Lbfgs {
-            let solved = exact::train(&members[0], train, validation, context)?;
-            after_epoch(members[0].epochs);
+            let solved = exact::train(&members[0], job.train, job.validation, job.context)?;
+            (job.after_epoch)(members[0].epochs);
             vec![solved]
         } else {
-            linear::train(&members, train, validation, context, || after_epoch(members.len()))
+            linear::train(&members, job, &format!("linear-{number}"))?
         };
         found.extend(group.into_iter().zip(trained));
     }
@@ -95,8 +97,9 @@ fn keep(probes: Vec<Trained>, data: &Data, context: &Context) -> Result<Vec<Trai
     if !choice {
         return Ok(probes);
     }
-    let accuracies: Result<Vec<f64>> =
-        probes.par_iter().map(|probe| validation_accuracy(probe, data, &context.device)).collect();
-    let pairs = probes.into_iter().zip(accuracies?);
-    Ok(select(pairs.map(|(probe, accuracy)| Candidate { probe, accuracy }).collect()))
+    let by = Score::of(&data.validation);
+    let scores: Result<Vec<f64>> =
+        probes.par_iter().map(|probe| validation(by, probe, data, &context.device)).collect();
+    let pairs = probes.into_iter().zip(scores?);
+    Ok(select(pairs.map(|(probe, score)| Candidate { probe, score }).collect(), by))
 }

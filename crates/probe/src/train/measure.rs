@@ -1,18 +1,16 @@
 //! What a trained probe says about the validation and the test split.
 
 use features::error::Result;
-use features::tensor::{Device, from_vec, to_vec};
+use features::tensor::Device;
 use rayon::prelude::*;
 
 use super::gather::Data;
 use crate::data::Split;
-use crate::lower::{common_norm, lower};
-use crate::metrics::{Average, Presence, agreement, calibration_error, mean_average_precision, top_k};
-use crate::spec::Kind;
+use crate::lower::{common_norm, logits};
+use crate::metrics::{Average, agreement, calibration_error, mean_average_precision, top_k};
+use crate::score::{Score, presence};
 use crate::trained::{Status, Trained};
 
-/// Tiles evaluated at once.
-const BATCH: usize = 200;
 /// Bins of the calibration error.
 const BINS: usize = 15;
 
@@ -48,16 +46,16 @@ pub fn measure(trained: &[Trained], data: &Data, device: &Device) -> Result<Vec<
         .collect()
 }
 
-/// Accuracy on the validation split; not a number where the probe diverged.
-pub fn validation_accuracy(probe: &Trained, data: &Data, device: &Device) -> Result<f64> {
+/// A figure of the validation split; not a number where the probe diverged.
+pub fn validation(score: Score, probe: &Trained, data: &Data, device: &Device) -> Result<f64> {
     if probe.status == Status::Diverged {
         return Ok(f64::NAN);
     }
-    Ok(top_k(&logits(probe, &data.validation, device)?, &data.validation.labels, 1))
+    Ok(score.value(&logits(&probe.spec, &probe.weights, &data.validation, device)?, &data.validation))
 }
 
 fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
-    let logits = logits(probe, &data.test, device)?;
+    let logits = logits(&probe.spec, &probe.weights, &data.test, device)?;
     let labels = &data.test.labels;
     let classes = logits.len() / labels.len().max(1);
     let mean_logit = logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64;
@@ -66,7 +64,7 @@ fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
     let hits: Vec<bool> = rows.zip(labels).map(|(row, labels)| labels.contains(&crate::data::argmax(row))).collect();
     let [common_norm, common_norm_ratio] = common_norm(probe.spec.head, &probe.weights)?;
     Ok(Measured {
-        validation_accuracy: validation_accuracy(probe, data, device)?,
+        validation_accuracy: validation(Score::Accuracy, probe, data, device)?,
         test_accuracy: top_k(&logits, labels, 1),
         test_top5: top_k(&logits, labels, 5),
         calibration_error: calibration_error(&confidences, &hits, BINS),
@@ -82,16 +80,7 @@ fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
 /// The reference's multi-label figures of a split.
 // METHOD: a class is predicted where its sigmoid is at least 0.5, which is where its logit is at least 0.
 fn multi_label(logits: &[f32], split: &Split, classes: usize) -> Vec<(&'static str, f64)> {
-    let presence = |image: usize, class: usize| {
-        if split.labels[image].contains(&class) {
-            Presence::Present
-        } else if split.set_aside[image].contains(&class) {
-            Presence::Difficult
-        } else {
-            Presence::Absent
-        }
-    };
-    let presence: Vec<Presence> = (0..logits.len()).map(|at| presence(at / classes, at % classes)).collect();
+    let presence = presence(split, classes);
     let [macro_mean, micro] =
         [Average::Macro, Average::Micro].map(|average| agreement(logits, &presence, classes, 0.0, average));
     let average_precision = mean_average_precision(logits, &presence, classes);
@@ -114,19 +103,4 @@ fn multi_label(logits: &[f32], split: &Split, classes: usize) -> Vec<(&'static s
 pub fn confidence(logits: &[f32]) -> f64 {
     let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
     1.0 / logits.iter().map(|&z| f64::from(z - largest).exp()).sum::<f64>()
-}
-
-/// Logits by the lowered network: from pooled features where the head commutes with the pool, else from maps.
-fn logits(probe: &Trained, split: &Split, device: &Device) -> Result<Vec<f32>> {
-    let network = lower(probe.spec.head, probe.spec.offset, &probe.weights, device)?;
-    if matches!(probe.spec.head.kind(), Kind::Linear | Kind::Shift) {
-        let inputs = from_vec(split.pooled.clone(), [split.len(), split.channels, 1, 1], device);
-        return Ok(to_vec(network.forward(inputs)));
-    }
-    let mut logits = Vec::new();
-    for start in (0..split.len()).step_by(BATCH) {
-        let count = BATCH.min(split.len() - start);
-        logits.extend(to_vec(network.forward(split.map_batch(start, count, device))));
-    }
-    Ok(logits)
 }

@@ -43,7 +43,8 @@ fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>
     let spec = &probe.spec;
     rows.probe_id.push(spec.id());
     rows.backbone.push(backbone.to_string());
-    rows.head.push(spec.head.name().to_string());
+    rows.head.push(spec.head.name());
+    rows.b.push(spec.exponent());
     rows.loss.push(spec.loss.name().to_string());
     rows.label_smoothing.push(spec.smoothing);
     rows.offset.push(spec.offset.name().to_string());
@@ -58,6 +59,8 @@ fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>
     rows.warm_up.push(spec.schedule.warm_up.to_string());
     rows.seed.push(spec.seed as i64);
     rows.epochs.push(spec.epochs as i32);
+    rows.select.push(spec.select.name().to_string());
+    rows.kept_epoch.push(probe.kept_epoch as i32);
     rows.batch.push(spec.batch as i32);
     rows.hidden.push(spec.hidden as i32);
     rows.status.push(probe.status.name().to_string());
@@ -76,16 +79,21 @@ fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>
 
 fn push_weights(rows: &mut WeightRows, probe: &Trained) {
     for (name, array) in &probe.weights.0 {
-        let layer = name.chars().find_map(|c| c.to_digit(10)).unwrap_or(0);
         let units = array.shape[0];
         for (unit, weight) in array.values.chunks(array.values.len() / units.max(1)).enumerate() {
             rows.probe_id.push(probe.spec.id());
-            rows.layer.push(layer as i32);
+            rows.layer.push(layer(name));
             rows.tensor.push(name.clone());
             rows.unit.push(unit as i32);
             rows.weight.push(weight.to_vec());
         }
     }
+}
+
+/// The layer of `fc12.weight`, or 0 of what names none.
+fn layer(name: &str) -> i32 {
+    let digits: String = name.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
 }
 
 fn push_log(rows: &mut LogRows, probe: &Trained) {
