@@ -8,7 +8,6 @@ use attribute::explain::{self, Explainer, Head};
 use attribute::item::ItemKind;
 use attribute::method::{Method, lrp};
 use features::artifact::{Input, Reader};
-use features::backbone::Backbone;
 use features::error::{Error, Result};
 use features::extract::FeaturesConfig;
 use features::images::Rgb;
