@@ -66,7 +66,10 @@ pub struct Chart {
 const WIDTH: f64 = 1040.0;
 const NARROW: f64 = 400.0;
 const GAP: f64 = 36.0;
+/// Least room of labels, most room as a share of a panel, and what a character takes of it.
 const LABELS: f64 = 150.0;
+const MOST_LABELS: f64 = 0.45;
+const CHARACTER: f64 = 7.5;
 const NOTES: f64 = 46.0;
 const HEAD: f64 = 52.0;
 const FOOT: f64 = 50.0;
@@ -129,6 +132,13 @@ impl Chart {
         svg
     }
 
+    /// Room of labels in panels of this width, the same for all.
+    fn labels(&self, width: f64) -> f64 {
+        let rows = self.panels.iter().flat_map(|panel| &panel.rows);
+        let longest = rows.map(|row| row.label.chars().count()).max().unwrap_or(0);
+        (CHARACTER * longest as f64 + 16.0).min(MOST_LABELS * width).max(LABELS)
+    }
+
     fn deepest_row(&self) -> usize {
         self.panels.iter().flat_map(|panel| &panel.rows).map(|row| row.points.len()).max().unwrap_or(1)
     }
@@ -151,7 +161,8 @@ impl Chart {
     fn draw_panel(&self, svg: &mut Svg, panel: &Panel, (left, top): (f64, f64), (width, row_height): (f64, f64)) {
         let most = if width < WIDTH / 2.0 - GAP { 5 } else { 7 };
         let notes = if panel.rows.iter().any(|row| !row.note.is_empty()) { NOTES } else { 12.0 };
-        let (from, to) = (left + LABELS, left + width - notes);
+        let labels = self.labels(width);
+        let (from, to) = (left + labels, left + width - notes);
         let (low, high) = self.range;
         let x = |value: f64| from + (value.clamp(low, high) - low) / (high - low) * (to - from);
         let (first, last) = (top + HEAD - 8.0, top + HEAD + row_height * panel.rows.len() as f64);
@@ -173,7 +184,7 @@ impl Chart {
                 svg.line((left, y), (to, y), "rule");
             }
             let middle = top + HEAD + row_height * (at as f64 + 0.5);
-            svg.text((from - 12.0, middle + 4.5), Anchor::End, "", &row.label);
+            svg.text((from - 12.0, middle + 4.5), Anchor::End, "", &fitted(&row.label, labels));
             if let Some(ceiling) = row.ceiling {
                 let half = 0.34 * row_height;
                 svg.line((x(ceiling), middle - half), (x(ceiling), middle + half), "ceiling");
@@ -205,9 +216,29 @@ impl Chart {
     }
 }
 
+/// A label in this much room: what is too long loses its middle, because names differ at their ends.
+fn fitted(label: &str, room: f64) -> String {
+    let (most, count) = (((room - 12.0) / CHARACTER) as usize, label.chars().count());
+    if count <= most {
+        return label.to_string();
+    }
+    let (head, tail) = (most.div_ceil(2), (most / 2).saturating_sub(1));
+    label.chars().take(head).chain(['…']).chain(label.chars().skip(count - tail)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_labels_keep_both_ends() {
+        assert_eq!(fitted("Guided Backprop", LABELS), "Guided Backprop");
+        let long = "B-cos ×2 BCE plain, offset, row117";
+        let short = fitted(long, LABELS);
+        assert!(short.starts_with("B-cos ×2") && short.ends_with("row117") && short.contains('…'), "{short}");
+        assert_eq!(short.chars().count(), 18);
+        assert_eq!(fitted(long, 270.0), long);
+    }
 
     #[test]
     fn charts_are_well_formed_with_any_number_of_panels() {

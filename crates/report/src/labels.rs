@@ -74,10 +74,14 @@ pub fn shown(metric: Metric) -> &'static str {
     }
 }
 
-/// Words for a probe's head, loss, offset and shift, e.g. `B-cos ×3 BCE, offset`.
+/// Words for a probe's head, loss, offset, shift and tag, e.g. `B-cos ×3 BCE, offset`.
 pub fn probe(name: &str) -> String {
     let (head, loss) = name.split_once('-').unwrap_or((name, ""));
-    let loss = if loss.is_empty() { String::new() } else { format!(" {}", loss.to_uppercase()) };
+    let (loss, tag) = loss.split_once('-').unwrap_or((loss, ""));
+    let tag = if tag.is_empty() { String::new() } else { format!(", {tag}") };
+    let (loss, kind) = loss.split_once('_').unwrap_or((loss, ""));
+    let kind = if kind.is_empty() { String::new() } else { format!(" {}", kind.replace('_', " ")) };
+    let loss = if loss.is_empty() { String::new() } else { format!(" {}{kind}", loss.to_uppercase()) };
     let (head, bias) = head.strip_suffix("_bias").map_or((head, ""), |head| (head, ", bias"));
     let (head, offset) = head.strip_suffix("_offset").map_or((head, ""), |head| (head, ", offset"));
     let (head, shift) = match head.strip_prefix("shift_") {
@@ -91,7 +95,7 @@ pub fn probe(name: &str) -> String {
         _ if head == "linear" => "Linear".to_string(),
         _ => head.to_string(),
     };
-    format!("{words}{loss}{offset}{bias}{shift}")
+    format!("{words}{loss}{offset}{bias}{shift}{tag}")
 }
 
 /// Digits after the point and factor of a metric's written values, and its unit.
@@ -227,6 +231,7 @@ mod tests {
             ("shift_up-ce", "Linear CE, shifted up"),
             ("shift_fit-ce", "Linear CE, shift fitted"),
             ("mlp3_bias-bce", "MLP ×3 BCE, bias"),
+            ("bcos2_offset-bce_plain-row7", "B-cos ×2 BCE plain, offset, row7"),
             ("other", "other"),
         ] {
             assert_eq!(probe(name), words);

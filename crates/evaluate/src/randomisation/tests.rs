@@ -112,6 +112,6 @@ fn a_stage_begins_where_the_map_becomes_smaller() {
     assert_eq!(found(vec![conv(1, [3, 3], 2), Layer::Relu, pool(2), block(1), block(1), block(2)]), [0..2, 2..5, 5..6]);
     // A pool alone is no stage, in front, twice or at the end.
     assert_eq!(found(vec![pool(2), conv(1, [3, 3], 2), pool(2), pool(2), block(1), pool(2)]), [0..2, 2..6]);
-    assert_eq!(found(vec![conv(1, [3, 3], 1), Layer::Relu]), [0..2]);
+    assert_eq!(found(vec![conv(1, [3, 3], 1), Layer::Relu]), vec![0..2]);
     assert!(found(vec![]).is_empty());
 }

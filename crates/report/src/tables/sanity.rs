@@ -1,6 +1,6 @@
 //! The table of randomisation tests: how alike maps stay when what they explain is made meaningless.
 
-use super::{Cell, Formatted, best_bold, difference, text};
+use super::{Cell, Formatted, difference, mean, text};
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
@@ -43,7 +43,7 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
         (ours && size).then(|| question(key)).flatten()
     };
     let means = findings.summaries.means.iter();
-    let found: Vec<_> = means.filter_map(|mean| Some((asked(&mean.key)?, mean))).collect();
+    let found: Vec<_> = means.filter_map(|found| Some((asked(&found.key)?, found))).collect();
     let differences = findings.summaries.differences.iter();
     let differences: Vec<_> = differences
         .filter(|found| found.baseline == roles.ce && found.key.probe == roles.bce)
@@ -52,10 +52,10 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for method in &backbone.methods {
         let mut questions: BTreeMap<&Question, [Option<_>; 2]> = BTreeMap::new();
-        for (question, mean) in found.iter().filter(|(_, mean)| mean.key.method == *method) {
-            let at = [&roles.ce, &roles.bce].iter().position(|probe| **probe == mean.key.probe);
+        for (question, one) in found.iter().filter(|(_, one)| one.key.method == *method) {
+            let at = [&roles.ce, &roles.bce].iter().position(|probe| **probe == one.key.probe);
             if let Some(at) = at {
-                questions.entry(question).or_default()[at] = mean.estimate;
+                questions.entry(question).or_default()[at] = one.estimate;
             }
         }
         for (question, values) in questions.into_iter().filter(|(_, values)| values.iter().any(Option::is_some)) {
@@ -65,7 +65,8 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
             };
             let changed = differences.iter().find(is_it).and_then(|(_, found)| found.estimate);
             let mut row = vec![text(&backbone.name), text(labels::method(method)), text(&question.words)];
-            row.extend(best_bold(values, SCALE, false));
+            // No value is set in bold: below some level all are as good.
+            row.extend(values.map(|value| mean(value, SCALE)));
             row.push(difference(changed, SCALE));
             rows.push(row);
         }
