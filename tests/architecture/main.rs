@@ -152,6 +152,7 @@ fn results_do_not_know_the_time() {
         "crates/attribute/src/forecast.rs",
         "crates/features/src/extract.rs",
         "crates/features/src/extract/forecast.rs",
+        "crates/probe/src/train/forecast.rs",
     ];
     forbid(
         "the clock is read for run records and progress only",

@@ -51,7 +51,7 @@ def epoch_of_heads(x, y, count):
                 loss = loss_of(index, head(inputs), labels, off)
                 loss.backward()
                 step.step()
-                total += float(loss) * len(rows) if index == 0 else 0.0
+                total += loss.item() * len(rows) if index == 0 else 0.0
         return total / len(x)
 
     return epoch
@@ -73,7 +73,7 @@ def epoch_stacked(x, y, count):
             losses = [loss_of(index, part, labels, off) for index, part in enumerate(parts)]
             sum(losses).backward()
             step.step()
-            total += float(losses[0]) * len(rows)
+            total += losses[0].item() * len(rows)
         return total / len(x)
 
     return epoch

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use features::artifact::round_mantissa;
+use features::backbone::{Backbone, Choice};
+use features::images::Rgb;
+use features::shapes::{Tile, tile};
+use features::tensor::to_vec;
 use probe::data::{Split, argmax};
 use probe::job::Job;
 use probe::optimiser::{Method, Optimiser};
@@ -127,12 +132,52 @@ fn short_trainings_follow_the_formulas_in_double_precision() {
 }
 
 #[derive(serde::Deserialize)]
-struct Digits {
-    rows: Vec<String>,
-    labels: String,
+struct Optimum {
     loss: f64,
     coefficients: Vec<f64>,
     intercepts: Vec<f64>,
+}
+
+impl Optimum {
+    /// Holds the exact solver to scikit-learn's optimum, from two starts and with features scaled and not.
+    fn check(&self, split: &Split, classes: usize, weight_decay: f64) {
+        let optimiser = Optimiser { weight_decay, ..Optimiser::plain(Method::Lbfgs) };
+        for (seed, scaling) in [(0, Scaling::Common), (1, Scaling::None)] {
+            let spec = ProbeSpec {
+                bias: true,
+                optimiser,
+                scaling,
+                schedule: Schedule { warm_up: WarmUp::None, decay: Decay::Constant },
+                epochs: 1000,
+                seed,
+                ..ProbeSpec::plain(Head::Linear, Loss::Ce)
+            };
+            let context = Context { device: expected::device(), seed: 0, classes };
+            let found = exact::train(&spec, split, split, &context).unwrap();
+            let gap = |name: &str, shift: f64, want: &[f64]| {
+                let values = &found.weights.get(name).unwrap().values;
+                assert_eq!(values.len(), want.len());
+                values.iter().zip(want).map(|(&got, want)| (f64::from(got) - shift - want).abs()).fold(0.0, f64::max)
+            };
+            let biases = &found.weights.get("fc.bias").unwrap().values;
+            let mean = biases.iter().map(|&b| f64::from(b)).sum::<f64>() / biases.len() as f64;
+            let gaps = [
+                gap("fc.weight", 0.0, &self.coefficients),
+                gap("fc.bias", mean, &self.intercepts),
+                (found.train_loss - self.loss).abs(),
+            ];
+            eprintln!("coefficients {:.1e}, intercepts {:.1e} of 1e-3, loss {:.1e} of 1e-6", gaps[0], gaps[1], gaps[2]);
+            assert!(gaps[0] < 1e-3 && gaps[1] < 1e-3 && gaps[2] < 1e-6, "{gaps:?} {}", found.gradient_norm);
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Digits {
+    rows: Vec<String>,
+    labels: String,
+    #[serde(flatten)]
+    optimum: Optimum,
 }
 
 #[test]
@@ -142,35 +187,44 @@ fn the_exact_optimum_is_that_of_scikit_learn() {
     let pooled: Vec<f32> = stored.rows.iter().flat_map(|row| row.chars().map(|c| number(c) as f32 / 16.0)).collect();
     let labels: Vec<Vec<usize>> = stored.labels.chars().map(|c| vec![number(c) as usize]).collect();
     let n = labels.len();
-    let image_ids = (0..n as i64).collect();
-    let split = Split { image_ids, labels, pooled, ..Split::empty(64, [1, 1]) };
+    let split = Split { image_ids: (0..n as i64).collect(), labels, pooled, ..Split::empty(64, [1, 1]) };
     // scikit-learn minimises C * (sum of losses) + |W|^2 / 2 with C = 1.
-    let optimiser = Optimiser { weight_decay: 1.0 / n as f64, ..Optimiser::plain(Method::Lbfgs) };
-    for (seed, scaling) in [(0, Scaling::Common), (1, Scaling::None)] {
-        let spec = ProbeSpec {
-            bias: true,
-            optimiser,
-            scaling,
-            schedule: Schedule { warm_up: WarmUp::None, decay: Decay::Constant },
-            epochs: 1000,
-            seed,
-            ..ProbeSpec::plain(Head::Linear, Loss::Ce)
-        };
-        let context = Context { device: expected::device(), seed: 0, classes: 10 };
-        let found = exact::train(&spec, &split, &split, &context).unwrap();
-        let gap = |name: &str, shift: f64, want: &[f64]| {
-            let values = &found.weights.get(name).unwrap().values;
-            assert_eq!(values.len(), want.len());
-            values.iter().zip(want).map(|(&got, want)| (f64::from(got) - shift - want).abs()).fold(0.0, f64::max)
-        };
-        let biases = &found.weights.get("fc.bias").unwrap().values;
-        let mean = biases.iter().map(|&b| f64::from(b)).sum::<f64>() / biases.len() as f64;
-        let gaps = [
-            gap("fc.weight", 0.0, &stored.coefficients),
-            gap("fc.bias", mean, &stored.intercepts),
-            (found.train_loss - stored.loss).abs(),
-        ];
-        eprintln!("coefficients {:.1e}, intercepts {:.1e} of 1e-3, loss {:.1e} of 1e-6", gaps[0], gaps[1], gaps[2]);
-        assert!(gaps[0] < 1e-3 && gaps[1] < 1e-3 && gaps[2] < 1e-6, "{gaps:?} {}", found.gradient_norm);
+    stored.optimum.check(&split, 10, 1.0 / n as f64);
+}
+
+#[derive(serde::Deserialize)]
+struct Shapes {
+    weight_decay: f64,
+    sum_of_features: f64,
+    #[serde(flatten)]
+    optimum: Optimum,
+}
+
+/// Pooled features of the first training tiles under seed 0, as the features stage makes them.
+fn shapes(images: usize) -> Split {
+    let weights = expected::folder().join("../../data/backbones/shapes-resnet.safetensors");
+    let backbone = Backbone::load(&weights, Choice::default(), &expected::device()).expect("the shipped backbone");
+    let tiles: Vec<Tile> = (0..images).map(|index| tile(0, "train", index)).collect();
+    let mut pooled = Vec::new();
+    for tiles in tiles.chunks(50) {
+        let pictures: Vec<&Rgb> = tiles.iter().map(|tile| &tile.rgb).collect();
+        let maps = backbone.network.forward(backbone.encoding.preprocess().apply(&pictures, &expected::device()));
+        let [_, _, height, width] = maps.dims();
+        let mut maps = to_vec(maps);
+        round_mantissa(&mut maps, 10);
+        let mean = |cells: &[f32]| cells.iter().map(|&x| f64::from(x)).sum::<f64>() / cells.len() as f64;
+        pooled.extend(maps.chunks(height * width).map(|cells| mean(cells) as f32));
     }
+    round_mantissa(&mut pooled, 10);
+    let labels = tiles.iter().map(|tile| vec![tile.label as usize]).collect();
+    Split { image_ids: (0..images as i64).collect(), labels, pooled, ..Split::empty(backbone.channels, [1, 1]) }
+}
+
+#[test]
+fn so_it_is_on_features_of_shapes() {
+    let stored: Shapes = expected::read("probe_shapes");
+    let split = shapes(400);
+    let sum: f64 = split.pooled.iter().map(|&x| f64::from(x)).sum();
+    assert!((sum - stored.sum_of_features).abs() < 1e-5 * stored.sum_of_features, "{sum}, other features");
+    stored.optimum.check(&split, 20, stored.weight_decay);
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use features::stage::{self, Stage};
 use probe::cli::Cli;
+use probe::train::{self, forecast};
 
 fn main() -> ExitCode {
     stage::main(|cli: Cli| {
         let stage = Stage::new(cli.stage)?;
-        Ok(probe::train::run(&stage)?)
+        Ok(if cli.plan { forecast::tell(&stage) } else { train::run(&stage) }?)
     })
 }

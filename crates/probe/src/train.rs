@@ -1,6 +1,7 @@
 //! The stage: features in, probes out.
 
 mod fit;
+pub mod forecast;
 mod gather;
 mod measure;
 mod rows;

@@ -54,7 +54,7 @@ impl Outline {
                         return Err(format!("a polygon of {} numbers has no area", polygon.len()));
                     }
                     // An edge has as many points as it is long, so its length is bounded first.
-                    let far = |edge: &&f64| !(edge.abs() <= FAR * (width + height) as f64);
+                    let far = |edge: &&f64| !edge.is_finite() || edge.abs() > FAR * (width + height) as f64;
                     if let Some(edge) = polygon.iter().find(far) {
                         return Err(format!("a corner of a polygon at {edge} lies far outside its picture"));
                     }

@@ -68,16 +68,8 @@ pub fn fit(
 
 /// Linear probes, in the order of `specs`; those that go together are trained side by side.
 fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let exact = spec.optimiser.method == Method::Lbfgs;
-        match groups.iter_mut().find(|group| !exact && linear::together(&specs[group[0]], spec)) {
-            Some(group) => group.push(index),
-            None => groups.push(vec![index]),
-        }
-    }
     let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
-    for (number, group) in groups.into_iter().enumerate() {
+    for (number, group) in groups(specs).into_iter().enumerate() {
         let members: Vec<ProbeSpec> = group.iter().map(|&index| specs[index].clone()).collect();
         let trained = if members[0].optimiser.method == Method::Lbfgs {
             let solved = exact::train(&members[0], job.train, job.validation, job.context)?;
@@ -89,6 +81,19 @@ fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
         found.extend(group.into_iter().zip(trained));
     }
     Ok(found.into_values().collect())
+}
+
+/// Which linear probes are trained side by side, as places in `specs`; a solved one is alone.
+pub fn groups(specs: &[ProbeSpec]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let exact = spec.optimiser.method == Method::Lbfgs;
+        match groups.iter_mut().find(|group| !exact && linear::together(&specs[group[0]], spec)) {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
 }
 
 /// What an entry keeps of its candidates.

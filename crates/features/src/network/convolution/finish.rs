@@ -48,7 +48,7 @@ impl Finish<'_> {
         }
     }
 
-    /// The steps with their numbers at hand, for [`Steps::run`]; `plus` is added in front of the floor.
+    /// The steps with their numbers at hand, for `Steps::run`; `plus` is added in front of the floor.
     pub fn steps<'p>(&self, plus: Option<Plus<'p>>) -> Steps<'p> {
         let channels = |values: &Tensor<1>| to_vec(values.clone());
         Steps {

@@ -1,0 +1,130 @@
+//! What a run will train, how much memory it takes and about how long, told before it starts.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use features::artifact::Reader;
+use features::error::{Error, Result};
+use features::stage::Stage;
+use features::table::FEATURES;
+
+use super::{FEATURES_DIR, fit, gather, name_of};
+use crate::config::Config;
+use crate::data::Split;
+use crate::job::Job;
+use crate::optimiser::Method;
+use crate::spec::{Kind, ProbeSpec, Scaling, Select};
+use crate::trained::{Context, Trained};
+use crate::{linear, mlp};
+
+/// Steps that are timed of each training, after as many that are not.
+const STEPS: usize = 2;
+
+/// Prints what [`super::run`] would do; every training takes a few steps on its first batches, so that the time is that of
+/// these probes on these features and this machine.
+///
+/// # Errors
+/// As [`super::run`].
+pub fn tell(stage: &Stage) -> Result<()> {
+    let config: Config = stage.section("probe")?;
+    let reader = Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?;
+    let data = gather::gather(&reader, &config)?;
+    let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
+    let specs = config.specs(data.classes, Some(&backbone))?.concat();
+    let context = Context { device: stage.device()?, seed: stage.seed, classes: data.classes };
+    let (linears, layered): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
+        specs.iter().cloned().partition(|spec| spec.head.kind() == Kind::Linear);
+    let (solved, linears): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
+        linears.into_iter().partition(|spec| spec.optimiser.method == Method::Lbfgs);
+    let train = &data.train;
+    let (mut seconds, mut steps, mut updates) = (0.0, 0, 0);
+    for group in fit::groups(&linears) {
+        let members: Vec<ProbeSpec> = group.iter().map(|&index| linears[index].clone()).collect();
+        let count = members[0].epochs * train.images().div_ceil(members[0].batch);
+        seconds += count as f64 * step(&members, train, &context, |specs, job| linear::train(specs, job, "plan"))?;
+        (steps, updates) = (steps + count, updates + count * members.len());
+    }
+    let maps_images = train.maps_len() / train.views;
+    let mut side_by_side = 0.0;
+    for spec in &layered {
+        let count = spec.epochs * maps_images.div_ceil(spec.batch);
+        side_by_side += count as f64 * step(std::slice::from_ref(spec), train, &context, mlp::train)?;
+        (steps, updates) = (steps + count, updates + count);
+    }
+    let threads = rayon::current_num_threads();
+    seconds += side_by_side / threads.min(layered.len().max(1)) as f64;
+    let rest = if solved.is_empty() { String::new() } else { format!(", without {} solved by lbfgs", solved.len()) };
+    stage.done(&format!(
+        "probe: {} probes, candidates counted, and {} imported, on {} of {backbone}; {steps} steps with {updates} updates of a \
+         probe; features take {:.2} GB in memory and training {:.2} GB more; by steps taken now training takes about \
+         {seconds:.0} s on {threads} threads{rest}. Nothing was written",
+        specs.len(),
+        config.import.len(),
+        if train.views == 1 {
+            format!("{} images", train.images())
+        } else {
+            format!("{} images in {} views", train.images(), train.views)
+        },
+        [train, &data.validation, &data.test].map(held).iter().sum::<f64>() / 1e9,
+        working(&linears, &layered, train, data.classes) / 1e9,
+    ));
+    Ok(())
+}
+
+/// Bytes of a split.
+fn held(split: &Split) -> f64 {
+    4.0 * (split.pooled.len() + split.maps.len()) as f64
+}
+
+/// Bytes that training adds: scaled maps, and of each probe its numbers, what the optimiser remembers, gradients, and
+/// where the best epoch is kept a copy.
+fn working(linears: &[ProbeSpec], layered: &[ProbeSpec], train: &Split, classes: usize) -> f64 {
+    let numbers = |spec: &ProbeSpec| {
+        let memories = if spec.optimiser.has_squares() { 2 } else { 1 };
+        let copies = 2 + memories + usize::from(spec.select == Select::BestEpoch);
+        4.0 * (copies * spec.parameters(train.channels, classes)) as f64
+    };
+    let scalings = [Scaling::Common, Scaling::None];
+    let copies = scalings.iter().filter(|&&scaling| layered.iter().any(|spec| spec.scaling == scaling)).count();
+    linears.iter().chain(layered).map(numbers).sum::<f64>() + 4.0 * (copies * train.maps.len()) as f64
+}
+
+/// Seconds of one step of some probes that are trained together.
+fn step(
+    specs: &[ProbeSpec],
+    train: &Split,
+    context: &Context,
+    trainer: impl Fn(&[ProbeSpec], &Job) -> Result<Vec<Trained>>,
+) -> Result<f64> {
+    let few = first(train, STEPS * specs[0].batch);
+    let short = |spec: &ProbeSpec| ProbeSpec { epochs: 2, select: Select::LastEpoch, ..spec.clone() };
+    let specs: Vec<ProbeSpec> = specs.iter().map(short).collect();
+    let marks = Mutex::new(Vec::new());
+    let mark = |_: usize| {
+        if let Ok(mut marks) = marks.lock() {
+            marks.push(Instant::now());
+        }
+    };
+    let nothing = Split::empty(train.channels, train.size);
+    trainer(&specs, &Job { after_epoch: &mark, ..Job::new(&few, &nothing, context) })?;
+    let marks = marks.into_inner().map_err(|_| Error::Bug("the clock of the plan broke".into()))?;
+    let steps = few.images().div_ceil(specs[0].batch) as f64;
+    // A training that diverges at once has nothing to time.
+    Ok(if let [start, .., end] = marks.as_slice() { end.duration_since(*start).as_secs_f64() / steps } else { 0.0 })
+}
+
+/// The first images of a split, with their maps where it has them.
+fn first(split: &Split, images: usize) -> Split {
+    let rows = (images * split.views).min(split.len());
+    let maps = (rows * split.channels * split.positions()).min(split.maps.len());
+    Split {
+        image_ids: split.image_ids[..rows].to_vec(),
+        labels: split.labels[..rows].to_vec(),
+        set_aside: split.set_aside[..rows].to_vec(),
+        pooled: split.pooled[..rows * split.channels].to_vec(),
+        maps: split.maps[..maps].to_vec(),
+        views: split.views,
+        channels: split.channels,
+        size: split.size,
+    }
+}
