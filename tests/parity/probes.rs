@@ -154,13 +154,13 @@ impl Optimum {
                 ..ProbeSpec::plain(Head::Linear, Loss::Ce)
             };
             let context = Context { device: cpu(), seed: 0, classes };
-            let found = exact::train(&spec, split, split, &context).unwrap();
+            let found = exact::train(&spec, split, split, &context).expect("it can be solved");
             let gap = |name: &str, shift: f64, want: &[f64]| {
-                let values = &found.weights.get(name).unwrap().values;
+                let values = &found.weights.get(name).expect("it is there").values;
                 assert_eq!(values.len(), want.len());
                 values.iter().zip(want).map(|(&got, want)| (f64::from(got) - shift - want).abs()).fold(0.0, f64::max)
             };
-            let biases = &found.weights.get("fc.bias").unwrap().values;
+            let biases = &found.weights.get("fc.bias").expect("it has one").values;
             let mean = biases.iter().map(|&b| f64::from(b)).sum::<f64>() / biases.len() as f64;
             let gaps = [
                 gap("fc.weight", 0.0, &self.coefficients),

@@ -94,7 +94,7 @@ impl<'a> Training<'a> {
         }
         while self.epochs < self.spec.epochs && self.status == Status::Trained {
             self.epoch(maps, job)?;
-            if self.status == Status::Trained && self.epochs % every == 0 {
+            if self.status == Status::Trained && self.epochs.is_multiple_of(every) {
                 job.checkpoints.save(name, &self.state()?)?;
             }
             (job.after_epoch)(1);

@@ -206,7 +206,7 @@ mod tests {
                 let gradient = plain.map(|p: f32| 4.0 * (p - 3.0).powi(3));
                 optimiser.descend(Step { number, rate: rate as f32 }, &mut plain, &mut first, &mut second, &gradient);
             }
-            for (got, start) in to_vec(parameter).into_iter().chain(plain).into_iter().zip(starts.into_iter().cycle()) {
+            for (got, start) in to_vec(parameter).into_iter().chain(plain).zip(starts.into_iter().cycle()) {
                 let want = slow(optimiser, f64::from(start), rate, 20);
                 assert!((f64::from(got) - want).abs() < 2e-5, "{optimiser:?} from {start}: {got} {want}");
             }
