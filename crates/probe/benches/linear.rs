@@ -64,7 +64,7 @@ fn main() {
             schedule: Schedule { warm_up: WarmUp::None, decay: Decay::Constant },
             epochs,
             batch,
-            ..ProbeSpec::plain(Head::Linear, if probe % 2 == 0 { Loss::Ce } else { Loss::Bce })
+            ..ProbeSpec::plain(Head::Linear, if probe.is_multiple_of(2) { Loss::Ce } else { Loss::Bce })
         };
         let specs: Vec<ProbeSpec> = (0..probes).map(spec).collect();
         let context = Context { device: cpu(), seed: 0, classes: *classes };
@@ -76,8 +76,8 @@ fn main() {
         let trained = linear::train(&specs, &job, "bench").unwrap();
         let marks = marks.into_inner().unwrap();
         let (first, last, count) = (marks[0], marks[marks.len() - 1], (marks.len() - 1) as f64);
-        let losses = trained[0].log.iter().filter(|entry| entry.metric == "batch_loss");
-        let loss = losses.last().map_or(f64::NAN, |entry| entry.value);
+        let last = trained[0].log.iter().rfind(|entry| entry.metric == "batch_loss");
+        let loss = last.map_or(f64::NAN, |entry| entry.value);
         println!("{} {} {loss}", (last.0 - first.0).as_secs_f64() / count, (last.1 - first.1) / count);
     }
 }
