@@ -76,8 +76,8 @@ fn main() {
         let trained = linear::train(&specs, &job, "bench").unwrap();
         let marks = marks.into_inner().unwrap();
         let (first, last, count) = (marks[0], marks[marks.len() - 1], (marks.len() - 1) as f64);
-        let mut losses = trained[0].log.iter().filter(|entry| entry.metric == "batch_loss");
-        let loss = losses.next_back().map_or(f64::NAN, |entry| entry.value);
+        let entry = trained[0].log.iter().rfind(|entry| entry.metric == "batch_loss");
+        let loss = entry.map_or(f64::NAN, |entry| entry.value);
         println!("{} {} {loss}", (last.0 - first.0).as_secs_f64() / count, (last.1 - first.1) / count);
     }
 }

@@ -125,7 +125,7 @@ fn run(engine: &mut dyn Engine, probes: &[&ProbeSpec], job: &Job, name: &str) ->
                 course.best = Some(Best { score: scores[index], epoch: epoch + 1, raw: engine.raw(index) });
             }
         }
-        if (epoch + 1) % every == 0 {
+        if (epoch + 1).is_multiple_of(every) {
             job.checkpoints.save(name, &save(epoch + 1, &first_losses, engine, &courses)?)?;
         }
         (job.after_epoch)(probes.len());

@@ -253,12 +253,9 @@ fn what_is_kept_of_a_long_part_outlives_a_kill_but_not_force_or_the_end() {
     let out = tempfile::tempdir().unwrap();
     let artifact = begin(&Run::default(), spec(out.path(), 1)).unwrap();
     assert_eq!(artifact.checkpoint("long").unwrap(), None);
-    artifact.write_checkpoint("long", b"half").unwrap();
-    artifact.write_checkpoint("long", b"more").unwrap();
-    drop(artifact);
+    ["half", "more"].iter().for_each(|state| artifact.write_checkpoint("long", state.as_bytes()).unwrap());
     let artifact = begin(&Run::default(), spec(out.path(), 1)).unwrap();
     assert_eq!(artifact.checkpoint("long").unwrap().as_deref(), Some(b"more".as_slice()));
-    drop(artifact);
     let artifact = begin(&forced(), spec(out.path(), 1)).unwrap();
     assert_eq!(artifact.checkpoint("long").unwrap(), None);
     artifact.write_checkpoint("long", b"half").unwrap();

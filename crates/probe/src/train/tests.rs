@@ -13,6 +13,7 @@ use crate::data::tests::blobs;
 use crate::table::*;
 use crate::{Head, load};
 
+mod choices;
 mod views;
 
 const SECTION: &str = r#"
