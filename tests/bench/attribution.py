@@ -14,7 +14,6 @@ with more, OpenMP's threads spin while they wait for one that has no CPU.
 import argparse
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import time
@@ -28,6 +27,7 @@ from sklearn.linear_model import Ridge
 from zennit.attribution import Gradient
 from zennit.composites import EpsilonGammaBox
 from zennit.torchvision import ResNetCanonizer
+from machine import processor
 
 SIDE, TARGETS, PROBES, CLASSES = 672, 9, 2, 1000
 STEPS, SAMPLES = 2, 10
@@ -144,14 +144,6 @@ class Ours:
             return tuple(float(word) for word in answer.split())
         except ValueError:
             raise SystemExit(f"{name}: {answer or 'the program ended'}")
-
-
-def processor():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    width = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{names[0] if names else platform.processor()}, {len(names)} CPUs, {width}"
 
 
 def main():

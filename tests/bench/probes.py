@@ -14,7 +14,6 @@ On a machine that others use, compare CPU seconds at one thread.
 import argparse
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import tempfile
 import time
 
 import torch
+from machine import processor
 
 CHANNELS, CLASSES, BATCH, SWEEP = 2048, 1000, 256, 16
 ROOT = pathlib.Path(__file__).parents[2]
@@ -106,14 +106,6 @@ class Ours:
             return tuple(float(word) for word in answer.split())
         except ValueError:
             raise SystemExit(f"our program said {answer!r}")
-
-
-def processor():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    width = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
-    return f"{names[0] if names else platform.processor()}, {len(names)} CPUs, {width}"
 
 
 def main():

@@ -8,6 +8,7 @@ use attribute::item::ItemKind;
 use attribute::method::lrp;
 use attribute::table::{GRIDS, GridRows, MapRows};
 use features::artifact::{Columns, Input, Reader};
+use features::backbone::Backbone;
 use features::error::{Error, Result};
 use features::extract::FeaturesConfig;
 use features::images::Rgb;
@@ -79,17 +80,7 @@ impl Perturber {
     ) -> Result<Self> {
         let source: FeaturesConfig = stage.section("features")?;
         let device = stage.device()?;
-        if !source.backbone.is_file() {
-            return Err(Error::InputMissing(format!(
-                "{}: no such backbone; perturbation metrics run it again: set `backbone` in [features] to the one of \
-                 `attribute`, or leave `metrics` in [evaluate.perturbation] empty",
-                source.backbone.display()
-            )));
-        }
-        let backbone = source.load(&device)?;
-        for (kind, reader) in maps {
-            backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
-        }
+        let backbone = reopened(stage, &source, &device, maps, ("perturbation metrics", "evaluate.perturbation"))?;
         let heads: HashMap<String, Network> =
             probe::load(&stage.out, &device)?.into_iter().map(|probe| (probe.id, probe.network)).collect();
         let chosen = Chosen { section: "evaluate.perturbation", items: &settings.items, most: settings.most };
@@ -211,6 +202,31 @@ impl Perturber {
         }
         script
     }
+}
+
+/// The backbone that made `maps`; `what` are the metrics that run it again, and the section that asks for them.
+///
+/// # Errors
+/// A missing file, naming the key that leads to it; maps of another preprocessing.
+pub(crate) fn reopened(
+    stage: &Stage,
+    source: &FeaturesConfig,
+    device: &Device,
+    maps: &[(ItemKind, Reader)],
+    (what, section): (&str, &str),
+) -> Result<Backbone> {
+    if !source.backbone.is_file() {
+        return Err(Error::InputMissing(format!(
+            "{}: no such backbone; {what} run it again: set `backbone` in [features] to the one of `attribute`, or leave \
+             `metrics` in [{section}] empty",
+            source.backbone.display()
+        )));
+    }
+    let backbone = source.load(device)?;
+    for (kind, reader) in maps {
+        backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
+    }
+    Ok(backbone)
 }
 
 /// Which items a section of the experiment file chooses.

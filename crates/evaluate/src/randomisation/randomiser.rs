@@ -8,7 +8,7 @@ use attribute::explain::{self, Explainer, Head};
 use attribute::item::ItemKind;
 use attribute::method::{Method, lrp};
 use features::artifact::{Input, Reader};
-use features::error::{Error, Result};
+use features::error::Result;
 use features::extract::FeaturesConfig;
 use features::images::Rgb;
 use features::network::Network;
@@ -22,7 +22,7 @@ use super::redraw::{redrawn, stages};
 use super::settings::{Settings, Test, depth_name};
 use super::similarity::Similarity;
 use crate::map::{Map, Score, Undefined};
-use crate::perturbation::perturber::{Chosen, SAME_LOGIT, recipes};
+use crate::perturbation::perturber::{Chosen, SAME_LOGIT, recipes, reopened};
 use crate::perturbation::pictures;
 use crate::perturbation::settings::names;
 use crate::rows::Row;
@@ -109,17 +109,7 @@ impl Randomiser {
         let source: FeaturesConfig = stage.section("features")?;
         let attribute: AttributeConfig = stage.section("attribute")?;
         let device = stage.device()?;
-        if !source.backbone.is_file() {
-            return Err(Error::InputMissing(format!(
-                "{}: no such backbone; randomisation tests run it again: set `backbone` in [features] to the one of \
-                 `attribute`, or leave `metrics` in [evaluate.randomisation] empty",
-                source.backbone.display()
-            )));
-        }
-        let backbone = source.load(&device)?;
-        for (kind, reader) in maps {
-            backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
-        }
+        let backbone = reopened(stage, &source, &device, maps, ("randomisation tests", "evaluate.randomisation"))?;
         let chosen = Chosen { section: "evaluate.randomisation", items: &settings.items, most: Some(settings.most) };
         let recipes = recipes(stage, &chosen, maps, compact)?;
         let probes = probe::load(&stage.out, &device)?.into_iter().filter(|probe| names(&settings.probes, &probe.id));
