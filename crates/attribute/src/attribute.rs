@@ -12,7 +12,7 @@ use features::{
     images::{Image, load_fitted},
     network::Network,
     preprocess::{Preprocess, Preprocessing},
-    stage::Stage,
+    stage::{Bytes, Stage},
     table::IMAGES,
     tensor::{Device, to_vec},
 };
@@ -23,7 +23,7 @@ use probe::{
 use rayon::prelude::*;
 
 use crate::{
-    budget::{self, Bytes},
+    budget,
     compact::{COMPACT_DIR, KEEP_BITS, SEGMENTS_DIR},
     config::{AttributeConfig, IntegratedGradients, Missing, select},
     explain::{Explainer, Head},

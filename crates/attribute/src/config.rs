@@ -1,11 +1,13 @@
 //! The section `[attribute]` of an experiment file.
 
-use features::error::{Error, Result};
+use features::{
+    error::{Error, Result},
+    stage::Bytes,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     baseline::Baseline,
-    budget::Bytes,
     competition::Var,
     explain::Settings,
     method::{

@@ -5,12 +5,12 @@ use std::time::Instant;
 use features::{
     error::{Error, Result},
     network::{Layer, Network},
-    stage::Stage,
+    stage::{Bytes, Stage},
 };
 
 use crate::{
     attribute::{Job, Worker},
-    budget::{self, Bytes},
+    budget,
     config::AttributeConfig,
     explain::{After, Cost, Explainer},
     item::Item,

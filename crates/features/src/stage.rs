@@ -3,6 +3,7 @@
 //! All five binaries are built from this, so a flag means the same everywhere. Standard output carries data only
 //! (`--json`); everything else goes to standard error.
 
+mod bytes;
 mod config;
 mod device;
 mod exit;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
+pub use bytes::Bytes;
 pub use exit::{main, run};
 pub use progress::Progress;
 
