@@ -1,21 +1,19 @@
 """Seconds for the maps of one 672 x 672 grid, 9 targets and 2 linear probes on ResNet-50, ours and the peers' in turn.
 
-usage: python tests/bench/attribution.py [--program PATH] [--rounds N] [--threads N] [--methods a,b]
-Needs torch, torchvision, captum, zennit and scikit-learn; for the B-cos line also bcos. Without --program it runs
-`cargo bench --workspace --bench resnet50`, which is the same program.
+usage: python tests/bench/attribution.py [--programs DIR] [--rounds N] [--threads N] [--methods a,b] [--device cuda]
+Needs torch, torchvision, captum, zennit and scikit-learn; for the B-cos line also bcos. Without --programs, where
+tests/bench/gpu.sh puts them, it runs `cargo bench --workspace --bench resnet50`, which is the same program.
 
 A peer is run as its user would write it: a loop over probes and targets, one call each. The loop repeats itself, so only
 SOME of its 18 rounds are run and multiplied; ours makes all 18 maps. Both sides take STEPS points of integrated gradients
 and SAMPLES perturbed pictures of LIME, which is fewer than one would, because time is proportional to them. Binding
-rules to the network is not counted, for either side. On a machine that others use, compare CPU seconds with --threads 1:
+rules to the network is not counted, for either side, nor is a first run on a GPU, which compiles kernels. On a machine that others use, compare CPU seconds with --threads 1:
 with more, OpenMP's threads spin while they wait for one that has no CPU.
 """
 
 import argparse
-import os
 import pathlib
 import statistics
-import subprocess
 import time
 import warnings
 from importlib.metadata import version
@@ -28,11 +26,11 @@ from zennit.attribution import Gradient
 from zennit.composites import EpsilonGammaBox
 from zennit.torchvision import ResNetCanonizer
 from machine import processor
+from ours import Program
 
 SIDE, TARGETS, PROBES, CLASSES = 672, 9, 2, 1000
 STEPS, SAMPLES = 2, 10
 SEGMENTS = 100
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Probed(torch.nn.Module):
@@ -63,9 +61,10 @@ def bcos_network():
 class Peers:
     """One map of each kind."""
 
-    def __init__(self):
-        self.model = conventional()
-        self.image = torch.rand(1, 3, SIDE, SIDE)
+    def __init__(self, device):
+        self.device = device
+        self.model = conventional().to(device)
+        self.image = torch.rand(1, 3, SIDE, SIDE, device=device)
         low, high = torch.zeros_like(self.image), torch.ones_like(self.image)
         self.composite = EpsilonGammaBox(low=low, high=high, canonizers=[ResNetCanonizer()])
         self.bcos = None
@@ -91,24 +90,24 @@ class Peers:
 
     def lrp(self, target):
         with Gradient(model=self.model, composite=self.composite) as attributor:
-            attributor(self.image.clone(), torch.eye(CLASSES)[[target]])
+            attributor(self.image.clone(), torch.eye(CLASSES, device=self.device)[[target]])
 
     def lime(self, target):
         side = int(SEGMENTS**0.5)
-        cells = torch.arange(SIDE) * side // SIDE
+        cells = torch.arange(SIDE, device=self.device) * side // SIDE
         labels = cells[:, None] * side + cells[None]
         means = self.image.mean((2, 3), keepdim=True).expand_as(self.image)
-        kept = (torch.rand(SAMPLES, SEGMENTS) < 0.5).float()
+        kept = (torch.rand(SAMPLES, SEGMENTS, device=self.device) < 0.5).float()
         logits = []
         with torch.inference_mode():
             for masks in kept.split(10):
                 masks = masks[:, labels][:, None]
                 logits.append(self.model(means + masks * (self.image - means))[:, target])
-        Ridge(alpha=1).fit(kept.numpy(), torch.cat(logits).numpy())
+        Ridge(alpha=1).fit(kept.cpu().numpy(), torch.cat(logits).cpu().numpy())
 
     def bcos_map(self, target):
         if self.bcos is None:
-            self.bcos = bcos_network()
+            self.bcos = bcos_network().to(self.device)
             self.six = torch.cat([self.image, 1 - self.image], 1)
         with self.bcos.explanation_mode():
             x = self.six.clone().requires_grad_()
@@ -129,26 +128,19 @@ LINES = {
 }
 
 
-class Ours:
-    def __init__(self, program, threads):
-        command = [program, "--bench"] if program else ["cargo", "bench", "--workspace", "--bench", "resnet50"]
-        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
-
-    def seconds(self, name, count):
-        self.process.stdin.write(f"{name} {count or ''}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().strip()
-        try:
-            return tuple(float(word) for word in answer.split())
-        except ValueError:
-            raise SystemExit(f"{name}: {answer or 'the program ended'}")
+def seconds(work, device):
+    """Wall and CPU seconds until `work` is done, on a GPU too."""
+    since, spent = time.perf_counter(), time.process_time()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - since, time.process_time() - spent
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--program", help="the built benchmark")
+    arguments.add_argument("--programs", type=pathlib.Path, help="where gpu.sh put the built benchmark")
+    arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--methods", default=",".join(LINES))
@@ -156,18 +148,20 @@ def main():
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
-    ours, peers = Ours(arguments.program, arguments.threads), Peers()
+    program = arguments.programs and arguments.programs / "resnet50"
+    ours, peers = Program("resnet50", program, arguments.threads, arguments.device), Peers(arguments.device)
     names = arguments.methods.split(",")
     taken = {name: [] for name in names}
     for _ in range(arguments.rounds):
         for name in names:
             peer, run, some, all_maps, count = LINES[name]
-            mine = ours.seconds(name, count)
-            since, spent = time.perf_counter(), time.process_time()
-            for target in range(some):
-                run(peers, target)
-            theirs = time.perf_counter() - since, time.process_time() - spent
-            theirs = tuple(seconds * all_maps / some for seconds in theirs)
+            question = f"{name} {count or ''}"
+            if arguments.device != "cpu" and not taken[name]:
+                ours.numbers(question)
+                seconds(lambda: run(peers, 0), arguments.device)
+            mine = ours.numbers(question)
+            theirs = seconds(lambda: [run(peers, target) for target in range(some)], arguments.device)
+            theirs = tuple(figure * all_maps / some for figure in theirs)
             taken[name].append((mine, theirs))
             print(f"# {name}: wall and CPU seconds {mine} ours, {theirs} {peer}", flush=True)
     print(f"date: {time.strftime('%Y-%m-%d')}")

@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU, on a machine that has nothing else: parity, all stages, a table. No network, no Python.
+# Everything that waits for a GPU, on a machine that has nothing else: parity, all stages, a ResNet-50 job, every method of
+# attribution, a table. No network and no Python; where there is a Python with torch, PyTorch and its libraries run beside.
 #
-# Where cargo is:     cargo build --release --workspace --features cuda && cargo test --release --workspace --features cuda \
-#                         --test parity --no-run && cp target/release/deps/parity-* target/release/parity
-# On the GPU machine: tests/bench/gpu.sh [PROGRAMS] [DEVICE] [OUT]     (target/release, cuda, out-gpu), from the top level
-#
-# PROGRAMS holds features, probe, attribute, evaluate and report, built with --features cuda, and the test program parity.
-# With DEVICE cpu it tests itself. Ends with 0 if parity holds and every stage ran; OUT/table.md is for data/bench.
+# Where cargo is:     tests/bench/gpu.sh build cuda PROGRAMS       compiles and copies what is needed into PROGRAMS
+# On the GPU machine: tests/bench/gpu.sh run cuda PROGRAMS OUT     from the top level; OUT/table.md is for data/bench
+# With cpu in place of cuda it tests itself, with a smaller job. Ends with 0 if parity holds and everything ran.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-programs=${1:-target/release} device=${2:-cuda} out=${3:-out-gpu}
-mkdir -p "$out"
-table=$out/table.md failed=0
+usage="usage: tests/bench/gpu.sh build|run cpu|cuda[:N] PROGRAMS [OUT]"
+what=${1:?$usage} device=${2:?$usage} programs=${3:?$usage}
 
-# What a command says last goes to OUT/NAME.log; its seconds go into the table, those of a second run too, because the first
+build() {
+  local flags=(--release --workspace)
+  [[ $device == cpu ]] || flags+=(--features cuda)
+  mkdir -p "$programs"
+  cargo build "${flags[@]}" --bins --examples && cargo test "${flags[@]}" --test parity --no-run &&
+    cargo bench --workspace "${flags[@]:2}" --bench resnet50 --bench linear --no-run || exit 1
+  cp target/release/{features,probe,attribute,evaluate,report} target/release/examples/resnet50_job "$programs"
+  for name in parity resnet50 linear; do
+    cp "$(find target/release/deps -name "$name-*" -type f -executable -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)" \
+      "$programs/$name"
+  done
+}
+
+# What a command says goes to OUT/NAME.log; its seconds go into the table, those of a second run too, because the first
 # also compiles kernels.
 row() {
   local name=$1; shift
-  local seconds=() log=$out/${name//[ \/]/-}.log
+  local seconds=() log=$out/${name//[ \/,]/-}.log
   for round in first again; do
     local since; since=$(date +%s.%N)
     if ! "$@" >"$log" 2>&1; then
@@ -30,27 +40,75 @@ row() {
   echo "| $name | ${seconds[0]} | ${seconds[1]} |" | tee -a "$table"
 }
 
-{
-  echo "# Stages on $device"
-  echo
-  date -u +%Y-%m-%d
-  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || grep -m 1 "model name" /proc/cpuinfo
-  echo
-  echo "| what | first run, s | again, s |"
-  echo "|---|---|---|"
-} | tee "$table"
-
-export PROBESCOPE_DEVICE=$device
-row "parity" "$programs/parity" --test-threads 2
-
-row "shapes" "$programs/features" shapes --config data/experiments/shapes.toml --out "$out/shapes" --force
-for experiment in shapes-resnet shapes-bcos; do
-  # The shipped experiments read out/shapes.
-  sed "s#out/shapes/#$out/shapes/#" "data/experiments/$experiment.toml" >"$out/$experiment.toml"
-  for stage in features probe attribute evaluate; do
-    row "$experiment $stage" "$programs/$stage" --config "$out/$experiment.toml" --out "$out/$experiment" --device "$device" --force
+stages() {
+  local name=$1 config=$2 place=$3; shift 3
+  for stage in "$@"; do
+    row "$name $stage" "$programs/$stage" --config "$config" --out "$place" --device "$device" --force
   done
-done
-sed "s#out/#$out/#" data/experiments/report.toml >"$out/report.toml"
-row "report" "$programs/report" --config "$out/report.toml" --out "$out/report" --force
-exit "$failed"
+}
+
+# Each method twice in one process: the second has its kernels.
+methods() {
+  local names=(forward input_x_gradient guided_backprop grad_cam lrp "integrated_gradients 2" "lime 10" bcos)
+  for name in "${names[@]}"; do printf '%s\n%s\n' "$name" "$name"; done |
+    "$programs/resnet50" --bench 2>"$out/methods.log" |
+    awk -v names="$(IFS=,; echo "${names[*]}")" 'BEGIN { split(names, name, ",") }
+      NR % 2 { first = $1 } NR % 2 == 0 { printf "| %s | %.2f | %.2f |\n", name[NR / 2], first, $1 }' | tee -a "$table"
+  [[ ${PIPESTATUS[1]} == 0 ]] || failed=1
+}
+
+run() {
+  out=${1:?$usage} failed=0
+  mkdir -p "$out"
+  table=$out/table.md
+  local images=1600
+  [[ $device == cpu ]] && images=160
+  {
+    echo "# Stages on $device"
+    echo
+    date -u +%Y-%m-%d
+    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || grep -m 1 "model name" /proc/cpuinfo
+    echo
+    echo "| what | first run, s | again, s |"
+    echo "|---|---|---|"
+  } | tee "$table"
+  export PROBESCOPE_DEVICE=$device
+
+  row "parity" "$programs/parity" --test-threads 2
+
+  row "shapes" "$programs/features" shapes --config data/experiments/shapes.toml --out "$out/shapes" --force
+  for experiment in shapes-resnet shapes-bcos; do
+    # The shipped experiments read out/shapes.
+    sed "s#out/shapes/#$out/shapes/#" "data/experiments/$experiment.toml" >"$out/$experiment.toml"
+    stages "$experiment" "$out/$experiment.toml" "$out/$experiment" features probe attribute evaluate
+  done
+  sed "s#out/#$out/#" data/experiments/report.toml >"$out/report.toml"
+  row "report" "$programs/report" --config "$out/report.toml" --out "$out/report" --force
+
+  job=$out/resnet50
+  "$programs/resnet50_job" "$job" "$images" || failed=1
+  row "ResNet-50 import, $images pictures" "$programs/features" import --config "$job/job.toml" --out "$job/out" --force
+  stages "ResNet-50" "$job/job.toml" "$job/out" features
+  if [[ $device != cpu ]]; then
+    sed 's#^\[features\]#&\nprecision = "bfloat16"#' "$job/job.toml" >"$job/bfloat16.toml"
+    stages "ResNet-50 bfloat16" "$job/bfloat16.toml" "$job/bfloat16" features
+  fi
+  stages "ResNet-50" "$job/job.toml" "$job/out" probe attribute evaluate
+  row "ResNet-50 report" "$programs/report" --config "$job/job.toml" --out "$job/report" --force
+
+  methods
+  if python3 -c "import torch, torchvision" 2>/dev/null; then
+    for script in features attribution probes; do
+      python3 "tests/bench/$script.py" --device "$device" --programs "$programs" >"$out/$script.txt" 2>&1 || failed=1
+    done
+  else
+    echo "No Python with torch here, so nothing ran beside PyTorch." | tee -a "$table"
+  fi
+  exit "$failed"
+}
+
+case $what in
+  build) build ;;
+  run) run "${4:-}" ;;
+  *) echo "$usage" >&2; exit 2 ;;
+esac

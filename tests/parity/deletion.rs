@@ -7,6 +7,7 @@ use evaluate::perturbation::ranking::{First, Ranking, ties};
 use evaluate::perturbation::unit::Pieces;
 use evaluate::perturbation::{Confidence, Curve};
 use features::network::{Conv, Layer, Network};
+use features::stage::Batches;
 use features::tensor::{Tensor, from_vec};
 
 use crate::{expected, formula};
@@ -45,10 +46,12 @@ fn curves_and_areas_match_quantus() {
     let pieces = Pieces { labels: (0..side * side).collect(), count: side * side };
     let map: Vec<f32> = formula::unit("map", side * side).map(|value| value as f32).collect();
     let ranking = Ranking::of(&map, &pieces, &ties(pieces.count, 0, "")).expect("a finite map");
-    let picture = Picture { backbone: &backbone, image, baseline, chunk: 4 };
+    let chunk = Batches::new(device, 4);
+    let picture = Picture { backbone: &backbone, image, baseline, chunk: &chunk };
     for (name, first) in [("most_first", First::Most), ("least_first", First::Least)] {
         let cuts = ranking.steps(first, stored.steps);
-        let found = logits(&picture, &[Asked { head: &head, ranking: &ranking, cuts: cuts.clone() }]);
+        let asked = [Asked { head: &head, ranking: &ranking, cuts: cuts.clone() }];
+        let found = logits(&picture, &asked).expect("room for four pictures");
         let value = |logits: &Vec<f32>| Confidence::Softmax.of(logits, stored.target);
         let points: Vec<(f64, f64)> =
             cuts.iter().zip(&found[0]).map(|(cut, logits)| (ranking.share(*cut), value(logits))).collect();

@@ -131,6 +131,20 @@ fn devices_that_are_not_there_are_said() {
 }
 
 #[test]
+fn a_budget_of_memory_is_kept_or_refused() {
+    let bench = complete().copy();
+    let before = bench.results();
+    for stage in ["features", "attribute"] {
+        let words = |memory, batch| [stage, "--config", "tiny.toml", "--force", "--memory", memory, "--batch", batch];
+        bench.fails(&words("1kB", "auto"), 2, &["--memory 1 kB", "larger budget"]);
+        bench.fails(&words("100MB", "1000000"), 2, &["--memory 100 MB", "--batch auto"]);
+        bench.fails(&words("lots", "auto"), 2, &["500 MB"]);
+        bench.ok(&words("100MB", "auto"));
+        assert_same(&before, &bench.results());
+    }
+}
+
+#[test]
 fn probes_of_another_preprocessing_are_refused() {
     let bench = complete().copy();
     let path = bench.path("tiny.toml");

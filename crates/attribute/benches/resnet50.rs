@@ -1,4 +1,5 @@
-//! Seconds for all maps of one 672 x 672 picture: ResNet-50 with drawn weights, 9 targets, 2 linear probes.
+//! Seconds for all maps of one 672 x 672 picture: ResNet-50 with drawn weights, 9 targets, 2 linear probes, on the device
+//! that PROBESCOPE_DEVICE names, or on the CPU.
 //!
 //! Waits for names of methods on standard input, one a line, and answers each with the seconds it took and the CPU
 //! seconds of all its threads, so that tests/bench/attribution.py can run it in turn with other programs.
@@ -16,7 +17,8 @@ use features::{
     backbone::{Family, Norm, Parameters, ResNet},
     network::{BcosConv, ChannelScale, Conv, Layer, Network},
     random::{normal, stream, uniform},
-    tensor::{Tensor, cpu, from_vec, to_vec},
+    stage::{Stage, StageArgs},
+    tensor::{Device, Tensor, from_vec, to_vec},
 };
 
 const SIDE: usize = 672;
@@ -48,24 +50,25 @@ impl Clock {
     }
 }
 
-struct Random;
+/// Draws weights on this device.
+struct Random(Device);
 
 impl Parameters for Random {
     fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
         let mut rng = stream(0, &["bench", name]);
         let deviation = (2.0 / (shape[1] * shape[2] * shape[3]) as f64).sqrt();
         let values = (0..shape.iter().product()).map(|_| (deviation * normal(&mut rng)) as f32);
-        from_vec(values.collect(), shape, &cpu())
+        from_vec(values.collect(), shape, &self.0)
     }
 
     fn norm(&mut self, _: &str, channels: usize, norm: Norm) -> ChannelScale {
-        let shift = (norm == Norm::Centred).then(|| Tensor::zeros([channels], &cpu()));
-        ChannelScale { scale: Tensor::ones([channels], &cpu()) * 0.5, shift }
+        let shift = (norm == Norm::Centred).then(|| Tensor::zeros([channels], &self.0));
+        ChannelScale { scale: Tensor::ones([channels], &self.0) * 0.5, shift }
     }
 }
 
-fn head(family: Family) -> Network {
-    let weight = Random.weight("head", [CLASSES, 2048, 1, 1]);
+fn head(family: Family, device: &Device) -> Network {
+    let weight = Random(device.clone()).weight("head", [CLASSES, 2048, 1, 1]);
     let dense = match family {
         Family::Resnet => Layer::Conv(Conv::pointwise(weight, None)),
         Family::BcosResnet => Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1; 2], padding: [0; 2] }),
@@ -80,17 +83,20 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let name = std::env::var("PROBESCOPE_DEVICE").unwrap_or("cpu".to_string());
+    let args = StageArgs { device: name, out: Some("unused".into()), ..StageArgs::default() };
+    let device = Stage::new(args).and_then(|stage| stage.device()).expect("a device of this machine");
     let family = |name: &str| if name == "bcos" { Family::BcosResnet } else { Family::Resnet };
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         // METHOD, and for methods that average or sample, how many steps or samples.
         let mut words = line.split_whitespace();
         let (name, count) = (words.next().unwrap_or_default(), words.next().and_then(|word| word.parse().ok()));
         let family = family(name);
-        let backbone = ResNet::imagenet(family, 50).expect("a known depth").lower(&mut Random);
+        let backbone = ResNet::imagenet(family, 50).expect("a known depth").lower(&mut Random(device.clone()));
         let channels = if family == Family::Resnet { 3 } else { 6 };
         let mut rng = stream(0, &["bench", "image"]);
         let pixels = (0..channels * SIDE * SIDE).map(|_| uniform(&mut rng) as f32).collect();
-        let image = from_vec(pixels, [1, channels, SIDE, SIDE], &cpu());
+        let image = from_vec(pixels, [1, channels, SIDE, SIDE], &device);
         if name == "forward" {
             let clock = Clock::start();
             to_vec(backbone.forward(image));
@@ -106,7 +112,7 @@ fn main() {
         };
         let lime = Lime { samples: count.unwrap_or(100), segments: 100, segmentation: Segmentation::Grid };
         let settings = Settings { chunk: 9, steps: count.unwrap_or(16), lime, ..Settings::default() };
-        let head = |id: &str| Head { id: id.into(), network: head(family), methods: vec![method] };
+        let head = |id: &str| Head { id: id.into(), network: head(family, &device), methods: vec![method] };
         let bounds = (vec![0.0; channels], vec![1.0; channels]);
         // Binding the rules is paid once for all pictures.
         let explainer = match Explainer::with_bounds(backbone, bounds, vec![head("a"), head("b")], settings) {

@@ -12,9 +12,9 @@ use features::{
     images::{Image, load_fitted},
     network::Network,
     preprocess::{Preprocess, Preprocessing},
-    stage::{Bytes, Stage},
+    stage::{Batches, Bytes, Need, Stage},
     table::IMAGES,
-    tensor::{Device, to_vec},
+    tensor::{Device, Tensor, to_vec},
 };
 use probe::{
     Probe,
@@ -26,7 +26,7 @@ use crate::{
     budget,
     compact::{COMPACT_DIR, KEEP_BITS, SEGMENTS_DIR},
     config::{AttributeConfig, IntegratedGradients, Missing, select},
-    explain::{Explainer, Head},
+    explain::{Explainer, Head, Map},
     forecast::Forecast,
     grid,
     item::{Item, ItemKind, map_shape, of_grid, of_scene, of_tile, side},
@@ -40,6 +40,9 @@ use rows::ItemRows;
 const ALGORITHM: u32 = 5;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
+/// Cotangents or inputs at once that are fast: on the CPU, where items run side by side, and on an accelerator.
+pub const FAST_CPU: usize = 8;
+const FAST: usize = 32;
 /// Directory of the grid table.
 pub const GRIDS_DIR: &str = "attribute.grids";
 
@@ -50,7 +53,7 @@ pub const GRIDS_DIR: &str = "attribute.grids";
 pub fn run(stage: &Stage) -> Result<()> {
     let job = Job::prepare(stage)?;
     let items = &job.items;
-    let worker = Worker::new(&job, stage.seed)?;
+    let worker = Worker::new(&job, stage)?;
     let forecast = Forecast::of(&worker, items, &job.config);
     forecast.check(&job.config)?;
     let spec = spec(stage, &job)?;
@@ -271,31 +274,51 @@ fn tables(items: &[Item], rows: Vec<ItemRows>, storage: &Storage) -> Vec<(usize,
     tables.into_iter().enumerate().collect()
 }
 
+/// What the largest item takes of memory.
+fn need(job: &Job, preprocess: &Preprocess) -> Need {
+    let most = job.items.iter().max_by_key(|item| item.picture.height * item.picture.width);
+    let shape = most.map_or([1; 3], |item| [preprocess.channels, item.picture.height, item.picture.width]);
+    let kept = 4.0 * job.backbone.network.footprint(shape).kept as f64;
+    let averaged = [Method::IntegratedGradients, Method::SmoothGrad];
+    let asking = job.heads.iter().filter(|head| averaged.iter().any(|method| head.methods.contains(method))).count();
+    let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
+    // Averages keep the maps of as many inputs as have a chunk of cotangents together; all other pull-backs those of the
+    // picture, or of the picture and its baseline.
+    let recorded = if asking == 0 { 0.0 } else { kept / (asking * targets.max(1)) as f64 };
+    let forward = Need::forward(&job.backbone.network, shape, &job.device);
+    Need { input: forward.input + recorded, pass: 2.0 * kept, ..forward }
+}
+
 /// All that is needed to explain an item.
 pub(crate) struct Worker {
     preprocess: Preprocess,
     device: Device,
     keep_bits: u32,
     storage: Storage,
+    chunk: Batches,
     full: Explainer,
     /// Without integrated gradients, for items outside their scope.
     short: Explainer,
 }
 
 impl Worker {
-    pub(crate) fn new(job: &Job, seed: u64) -> Result<Self> {
+    pub(crate) fn new(job: &Job, stage: &Stage) -> Result<Self> {
         let Job { config, backbone, heads, device, .. } = job;
-        let settings = config.settings(seed);
+        let preprocess = backbone.encoding.preprocess();
+        let fast = if let Device::Flex(_) = device { FAST_CPU } else { FAST };
+        let chunk = stage.batch(config.chunk, fast, need(job, &preprocess), device)?;
+        let settings = config.settings(stage.seed, chunk.size());
         let mut fewer = heads.clone();
         for head in &mut fewer {
             head.methods.retain(|method| *method != Method::IntegratedGradients);
         }
         fewer.retain(|head| !head.methods.is_empty());
         Ok(Self {
-            preprocess: backbone.encoding.preprocess(),
+            preprocess,
             device: device.clone(),
             keep_bits: config.keep_bits,
             storage: config.storage,
+            chunk,
             full: Explainer::new(backbone, heads.clone(), settings.clone())?,
             short: Explainer::new(backbone, fewer, settings)?,
         })
@@ -321,12 +344,18 @@ impl Worker {
         }
     }
 
+    /// All maps of an item.
+    fn maps(&self, item: &Item, image: &Tensor<4>, classes: &[usize]) -> Result<Vec<Map>> {
+        let explainer = self.explainer(item);
+        self.chunk.run(|chunk| explainer.at(chunk).explain(image, classes, &item.name))?
+    }
+
     pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {
         let explainer = self.explainer(item);
         let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
         let classes: Vec<usize> = item.targets.iter().map(|(_, class)| *class as usize).collect();
         let mut rows = ItemRows::default();
-        for map in explainer.explain(&image, &classes, &item.name)? {
+        for map in self.maps(item, &image, &classes)? {
             let kept = self.storage.kept(map.method, map.after);
             rows.push(item, &explainer.heads()[map.head], map, kept, self.keep_bits)?;
         }

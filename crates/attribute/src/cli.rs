@@ -1,6 +1,6 @@
 //! Command line of `attribute`.
 
-use features::stage::StageArgs;
+use features::stage::{BatchArgs, StageArgs};
 
 use crate::show::ShowArgs;
 
@@ -32,7 +32,7 @@ use crate::show::ShowArgs;
         probes = []               # ids, or beginnings like \"linear-*\"; empty: all\n  \
         confident_for = [\"linear-ce-*\", \"linear-bce-*\"]\n  \
         confidence = 0.95         # smallest softmax probability of a tile\n  \
-        chunk = 8                 # cotangents at once: memory against speed\n  \
+        chunk = \"auto\"            # cotangents at once, memory against speed: at most 8, 32 on a GPU\n  \
         keep_bits = 7             # mantissa bits of a stored map value\n  \
         # disk_budget = \"10 GB\" # a run whose maps would take more is refused before it starts\n\n  \
         [attribute.storage]       # full: every pixel; compact: what the same map is made from; digest: sums of cells\n  \
@@ -103,6 +103,9 @@ pub struct Cli {
     /// Flags every stage takes.
     #[command(flatten)]
     pub stage: StageArgs,
+    /// How large passes are: cotangents or inputs.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// What else this program does.
@@ -137,7 +140,7 @@ mod tests {
             format!("grids3 = {}", config.grids3),
             format!("scenes = {}", config.scenes),
             format!("confidence = {}", config.confidence),
-            format!("chunk = {}", config.chunk),
+            format!("chunk = \"{}\"", config.chunk),
             format!("noise = {}", config.smooth_grad.noise),
             format!("window = {}", config.occlusion.window),
             format!("masks = {}", config.rise.masks),

@@ -2,7 +2,7 @@
 
 use features::{
     error::{Error, Result},
-    stage::Bytes,
+    stage::{Batch, Bytes},
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +57,9 @@ pub struct AttributeConfig {
     pub kernel_shap: KernelShap,
     /// Which maps are also stored after a competition of the targets.
     pub var: Var,
-    /// Cotangents or inputs that go through the backbone at once; changes speed and memory only.
-    pub chunk: usize,
+    /// Cotangents or inputs that go through the backbone at once; changes speed and memory only. By default 8, on an
+    /// accelerator 32, or as many as memory allows.
+    pub chunk: Batch,
     /// Mantissa bits kept of each map value, 1 to 23.
     pub keep_bits: u32,
     /// What is kept of the maps.
@@ -119,7 +120,7 @@ impl Default for AttributeConfig {
             lime: Lime::default(),
             kernel_shap: KernelShap::default(),
             var: Var::default(),
-            chunk: 8,
+            chunk: Batch::Auto,
             keep_bits: 7,
             storage: Storage::default(),
             disk_budget: None,
@@ -133,9 +134,7 @@ impl AttributeConfig {
     /// # Errors
     /// [`Error::Usage`] naming the key.
     pub fn check(&self) -> Result<()> {
-        let wrong = if self.chunk == 0 {
-            "chunk must be at least 1"
-        } else if !(1..=23).contains(&self.keep_bits) {
+        let wrong = if !(1..=23).contains(&self.keep_bits) {
             "keep_bits must be 1 to 23"
         } else if !(0.0..=1.0).contains(&self.confidence) {
             "confidence must be 0 to 1"
@@ -177,10 +176,10 @@ impl AttributeConfig {
         self.targets_per_grid.unwrap_or(default).min(size * size)
     }
 
-    /// What the methods are asked to do.
-    pub fn settings(&self, seed: u64) -> Settings {
+    /// What the methods are asked to do, `chunk` cotangents or inputs at a time.
+    pub fn settings(&self, seed: u64, chunk: usize) -> Settings {
         Settings {
-            chunk: self.chunk,
+            chunk,
             steps: self.integrated_gradients.steps,
             quadrature: self.integrated_gradients.quadrature,
             baseline: self.integrated_gradients.baseline,
@@ -260,12 +259,13 @@ mod tests {
     #[test]
     fn identity_leaves_out_what_changes_speed_only() {
         let a = AttributeConfig::default();
-        let b = AttributeConfig { chunk: 3, ..a.clone() };
+        let b = AttributeConfig { chunk: Batch::Of(3), ..a.clone() };
         let c = AttributeConfig { confidence: 0.9, ..a.clone() };
         assert_eq!(a.identity(1), b.identity(1));
         assert_ne!(a.identity(1), c.identity(1));
         assert_ne!(a.identity(1), a.identity(2));
         assert_eq!(a.identity(1)["methods"][3], "lrp");
-        assert_eq!(AttributeConfig { chunk: 0, ..a }.check().unwrap_err().exit_code(), 2);
+        assert_eq!(AttributeConfig { keep_bits: 0, ..a }.check().unwrap_err().exit_code(), 2);
+        assert!(serde_json::from_str::<AttributeConfig>("{\"chunk\": 0}").is_err());
     }
 }

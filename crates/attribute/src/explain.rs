@@ -18,7 +18,7 @@ pub use check::Check;
 pub use cost::Cost;
 pub use pictured::Picture;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use features::{
     backbone::Backbone,
@@ -146,7 +146,7 @@ impl Map {
 }
 
 /// A backbone and its heads with every rule bound once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Explainer {
     network: Network,
     heads: Vec<Head>,
@@ -163,7 +163,7 @@ pub struct Explainer {
 }
 
 /// Methods that share a pull-back, and its plans.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Group {
     composite: Composite,
     methods: BTreeSet<Method>,
@@ -230,6 +230,15 @@ impl Explainer {
     /// The heads, in the order of [`Map::head`].
     pub fn heads(&self) -> &[Head] {
         &self.heads
+    }
+
+    /// The same, passing so many cotangents or inputs at once.
+    pub fn at(&self, chunk: usize) -> Cow<'_, Self> {
+        let mut explainer = Cow::Borrowed(self);
+        if self.settings.chunk != chunk {
+            explainer.to_mut().settings.chunk = chunk;
+        }
+        explainer
     }
 
     /// The backbone.

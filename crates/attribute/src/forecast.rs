@@ -135,7 +135,7 @@ fn reduction(network: &Network) -> usize {
 /// As [`crate::attribute::run`].
 pub fn tell(stage: &Stage) -> Result<()> {
     let job = Job::prepare(stage)?;
-    let worker = Worker::new(&job, stage.seed)?;
+    let worker = Worker::new(&job, stage)?;
     let forecast = Forecast::of(&worker, &job.items, &job.config);
     let Cost { forwards, pull_backs, maps } = forecast.cost;
     let first = &job.items[0];

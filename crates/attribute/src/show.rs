@@ -15,7 +15,7 @@ use features::{
 };
 
 use crate::{
-    attribute::heads,
+    attribute::{FAST_CPU, heads},
     config::AttributeConfig,
     explain::{Explainer, Map, Picture},
     method::Method,
@@ -70,7 +70,7 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
     }
     let picture = backbone.preprocessing().geometry.apply(picture(&args.image, &source.images)?);
     let image = backbone.encoding.preprocess().apply(std::slice::from_ref(&picture), &device);
-    let explainer = Explainer::new(&backbone, heads, config.settings(stage.seed))?;
+    let explainer = Explainer::new(&backbone, heads, config.settings(stage.seed, FAST_CPU))?;
     let classes: Vec<usize> = if args.classes.is_empty() {
         let features = explainer.network().forward(image.clone());
         let first_choice = |logits: Vec<f32>| (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));

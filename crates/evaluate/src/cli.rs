@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use features::error::Result;
-use features::stage::{Stage, StageArgs};
+use features::stage::{BatchArgs, Stage, StageArgs};
 
 use crate::evaluate::Config;
 use crate::metric::Metric;
@@ -20,6 +20,9 @@ pub struct Args {
     /// Flags of every stage.
     #[command(flatten)]
     pub stage: StageArgs,
+    /// How large the passes of perturbed pictures are.
+    #[command(flatten)]
+    pub batch: BatchArgs,
     /// Metric to compute, NAME or NAME:VARIANT; repeat for more [default: all, in all variants]
     #[arg(long = "metric", value_name = "METRIC", help_heading = "Scores")]
     metrics: Vec<Metric>,
@@ -76,7 +79,7 @@ Section of the experiment file for metrics of perturbed pictures, with its defau
   unit = \"pixels\"           # or patchesN (squares of N pixels a side), segmentsN (about N that follow edges)
   baseline = \"mean\"         # or zero, black, blurred
   confidence = [\"softmax\", \"sigmoid\", \"logit\"]  # of the target, relative to the whole picture
-  chunk = 16                # pictures at once: memory against speed
+  chunk = \"auto\"            # pictures at once, memory against speed: at most 16, 64 on a GPU
 
 Section for tests of the methods themselves, with its defaults. They make maps again, with the settings of [attribute],
 and score how alike these are to the original ones; lower is better, 1 means that the map does not depend on it:

@@ -8,7 +8,7 @@ use features::stage::{self, Stage};
 
 fn main() -> ExitCode {
     stage::main(|args: Args| {
-        let stage = Stage::new(args.stage.clone())?;
+        let stage = Stage::new(args.stage.clone())?.with(args.batch);
         let config = args.config(&stage)?;
         Ok(evaluate::evaluate(&stage, &config)?)
     })

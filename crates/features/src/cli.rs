@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backbone::{Choice, Layout, Unused};
-use crate::stage::StageArgs;
+use crate::stage::{BatchArgs, StageArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +13,7 @@ Examples:
   features --config data/experiments/shapes-resnet.toml    extract into out/shapes-resnet/features
   features --config my.toml --plan                         what it would take; writes nothing
   features --config my.toml --device cuda:0                the same on the first GPU
+  features --config my.toml --batch auto --memory 6GB      with no more than so much memory for its passes
   features --config my.toml --shard 0/4                    a quarter of the parts; then 1/4, 2/4, 3/4 anywhere
   features inspect dino_resnet50_pretrain.pth              what a checkpoint is and how it would load
 
@@ -53,7 +54,7 @@ Example:
 /// Reads the `[features]` section of the experiment file: images and backbone (paths from the current directory),
 /// layout (of a checkpoint with several networks), unused (refuse or accept), stage (the backbone up to `layer3`, say),
 /// stages (whose features are kept as well, as OUT/features.layer2), splits (default train, validation, test),
-/// batch (64), keep_bits (10), views (0: none; random crops and flips of each image), view_splits (train), view_area
+/// batch (auto), precision (float32; bfloat16, float16 on a GPU), keep_bits (10), views (0: none; random crops and flips of each image), view_splits (train), view_area
 /// (0.08 to 1).
 /// Writes OUT/features (Parquet: pooled embedding and spatial map of each image) and OUT/features.manifest.json.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ pub struct Cli {
     /// Flags of the stage.
     #[command(flatten)]
     pub stage: StageArgs,
+    /// How large passes are.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// What else this program does.

@@ -6,6 +6,7 @@
 mod batches;
 mod extractor;
 mod forecast;
+mod precision;
 #[cfg(test)]
 mod tests;
 
@@ -20,14 +21,15 @@ use crate::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
-use crate::stage::{Progress, Stage};
+use crate::stage::{Batch, Progress, Stage};
 use crate::table::{FEATURES, FeatureRows, IMAGES};
 use crate::tensor::Device;
 use crate::views::Views;
-use batches::{Batch, Sights};
+use batches::{Pictures, Sights};
 use extractor::{Extractor, Outlet};
 
 pub use forecast::tell;
+pub use precision::Precision;
 
 /// Raised whenever the same configuration would give other features.
 const ALGORITHM: u32 = 5;
@@ -58,10 +60,13 @@ pub struct FeaturesConfig {
     /// Splits to extract; where the backbone's description has no `fit`, their images must have its input size.
     #[serde(default = "default_splits")]
     pub splits: Vec<String>,
-    /// Images in a forward pass; changes speed and memory only. On the CPU, where passes run side by side, the default
-    /// is 64, or as many as have the pixels of 16 images of 224 x 224; on a GPU it is 64.
+    /// Images in a forward pass; changes speed and memory only. By default as many as memory allows, but on the CPU,
+    /// where passes run side by side, at most 64 or what has the pixels of 16 images of 224 x 224, and 128 on a GPU.
     #[serde(default)]
-    pub batch: Option<usize>,
+    pub batch: Batch,
+    /// What the backbone computes with; bfloat16 and float16 are for GPUs and give other features.
+    #[serde(default)]
+    pub precision: Precision,
     /// Mantissa bits kept of each feature, 1 to 23; 10 is the precision of a half float.
     #[serde(default = "default_keep_bits")]
     pub keep_bits: u32,
@@ -114,9 +119,7 @@ impl FeaturesConfig {
 
     fn check(&self) -> Result<()> {
         let [least, most] = self.view_area;
-        let wrong = if self.batch == Some(0) {
-            "batch must be at least 1"
-        } else if !(1..=23).contains(&self.keep_bits) {
+        let wrong = if !(1..=23).contains(&self.keep_bits) {
             "keep_bits must be 1 to 23"
         } else if self.splits.is_empty() {
             "splits must name at least one split"
@@ -154,7 +157,7 @@ pub fn extract(stage: &Stage) -> Result<()> {
     match job.extractor.device {
         // The CPU backend computes on the calling thread, so parts run side by side.
         Device::Flex(_) => pending.par_iter().try_for_each(|&group| {
-            let rows = job.rows(job.sights.batches(group, job.extractor.batch), &progress)?;
+            let rows = job.rows(job.sights.batches(group, job.extractor.batches.size()), &progress)?;
             write(group, rows)
         })?,
         _ => job.ahead(&pending, &progress, write)?,
@@ -182,14 +185,14 @@ impl Job {
         config.check()?;
         let device = stage.device()?;
         let images = Reader::open(&config.images, &IMAGES)?;
-        let extractor = Extractor::new(&config, config.load(&device)?, device)?;
+        let extractor = Extractor::new(stage, &config, config.load(&device)?, device)?;
         let geometry = extractor.backbone.preprocessing().geometry;
         let sights = Sights::of(images, &config, config.views(stage.seed), geometry, extractor.floats())?;
         Ok(Self { config, sights, extractor })
     }
 
     /// The features of one part, a table an outlet.
-    fn rows(&self, batches: impl Iterator<Item = Result<Batch>>, progress: &Progress) -> Result<Vec<FeatureRows>> {
+    fn rows(&self, batches: impl Iterator<Item = Result<Pictures>>, progress: &Progress) -> Result<Vec<FeatureRows>> {
         let mut rows = vec![FeatureRows::default(); self.extractor.outlets.len()];
         for batch in batches {
             let batch = batch?;
@@ -211,7 +214,7 @@ impl Job {
             let (send, receive) = sync_channel(AHEAD);
             scope.spawn(move || {
                 for &group in groups {
-                    let batches = self.sights.batches(group, self.extractor.batch).map(Some);
+                    let batches = self.sights.batches(group, self.extractor.batches.size()).map(Some);
                     for batch in batches.chain([None]) {
                         let failed = matches!(batch, Some(Err(_)));
                         // Nobody receives any more where the other side has failed.
@@ -249,13 +252,17 @@ fn spec(stage: &Stage, job: &Job) -> ArtifactSpec {
     meta.extend(sights.images.meta("classes").map(|classes| ("classes".to_string(), classes.to_string())));
     // The seed decides about random views only.
     let views = (config.views > 0).then_some(&sights.views);
+    let mut identity = serde_json::json!({
+        "splits": config.splits, "keep_bits": config.keep_bits, "views": views, "stages": config.stages,
+    });
+    if config.precision != Precision::Float32 {
+        identity["precision"] = serde_json::json!(config.precision);
+    }
     ArtifactSpec {
         stage: "features",
         path: stage.out.join("features"),
         algorithm: ALGORITHM,
-        config: serde_json::json!({
-            "splits": config.splits, "keep_bits": config.keep_bits, "views": views, "stages": config.stages,
-        }),
+        config: identity,
         inputs: vec![sights.images.input(), extractor.backbone.input.clone()],
         tables: extractor.outlets.iter().map(|outlet| table(outlet, &meta)).collect(),
         parts: sights.groups(),

@@ -19,8 +19,8 @@ fn main() -> ExitCode {
                 import(&Stage::new(args.stage)?, bad)?;
             }
             Some(Command::Inspect(args)) => look(&args)?,
-            None if cli.plan => extract::tell(&Stage::new(cli.stage)?)?,
-            None => extract::extract(&Stage::new(cli.stage)?)?,
+            None if cli.plan => extract::tell(&Stage::new(cli.stage)?.with(cli.batch))?,
+            None => extract::extract(&Stage::new(cli.stage)?.with(cli.batch))?,
         }
         Ok(())
     })

@@ -7,9 +7,11 @@
 mod attention;
 mod bcos;
 mod broadcast;
+mod cast;
 mod conv;
 mod convolution;
 mod cpu;
+mod footprint;
 mod pool;
 mod scale;
 
@@ -19,6 +21,7 @@ pub use broadcast::{plus_channels, spread, times_channels, times_images, times_p
 pub use conv::Conv;
 pub use convolution::{Finish, Floor, Geometry, Matrix, Onto, convolve, convolve_transposed, product};
 pub use cpu::Maps;
+pub use footprint::Footprint;
 pub use pool::{Pool, global_average};
 pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
 

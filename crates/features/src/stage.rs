@@ -3,11 +3,13 @@
 //! All five binaries are built from this, so a flag means the same everywhere. Standard output carries data only
 //! (`--json`); everything else goes to standard error.
 
+mod batch;
 mod bytes;
 mod config;
 mod device;
 mod exit;
 mod log;
+mod memory;
 mod progress;
 
 use std::io::Write;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
+pub use batch::{Batch, BatchArgs, Batches, Need};
 pub use bytes::Bytes;
 pub use exit::{main, run};
 pub use progress::Progress;
@@ -84,6 +87,7 @@ pub struct Stage {
     /// Summary as JSON on standard output.
     pub json: bool,
     device: String,
+    batch: BatchArgs,
     experiment: Experiment,
 }
 
@@ -112,8 +116,14 @@ impl Stage {
             quiet: args.quiet,
             json: args.json,
             device: args.device,
+            batch: BatchArgs::default(),
             experiment,
         })
+    }
+
+    /// The same run with these wishes about its passes.
+    pub fn with(self, batch: BatchArgs) -> Self {
+        Self { batch, ..self }
     }
 
     /// A section of the experiment file; an absent one reads as empty, so that defaults apply.

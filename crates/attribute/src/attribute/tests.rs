@@ -264,10 +264,10 @@ fn a_forecast_counts_what_a_run_makes() {
                 lime = { samples = 8, segments = 4, segmentation = \"grid\" }";
     let stage = scratch.stage(more, false);
     let job = Job::prepare(&stage).unwrap();
-    let forecast = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, &job.config);
+    let forecast = Forecast::of(&Worker::new(&job, &stage).unwrap(), &job.items, &job.config);
     assert!(forecast.bytes == forecast.full);
     let less = scratch.stage(&format!("{more}\nstorage = {{ segments = \"compact\", pixels = \"digest\" }}"), false);
-    let less = Forecast::of(&Worker::new(&job, 0).unwrap(), &job.items, &Job::prepare(&less).unwrap().config);
+    let less = Forecast::of(&Worker::new(&job, &stage).unwrap(), &job.items, &Job::prepare(&less).unwrap().config);
     assert!(less.bytes < 0.05 * less.full && less.full == forecast.full, "{} of {}", less.bytes, less.full);
     crate::forecast::tell(&stage).unwrap();
     run(&stage).unwrap();

@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// The way from a network's output to the output of its last convolution, level by level of branches within branches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Site(Vec<Level>);
 
 /// One level of the way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Level {
     /// The layer where the way goes on; the last level's is the convolution.
     layer: usize,

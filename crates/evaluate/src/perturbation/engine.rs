@@ -4,7 +4,9 @@
 //! The two ends, which all maps of a picture share, are passed once. What lies between is each map's own; pictures of
 //! all maps fill batches together, and on the CPU batches run side by side.
 
+use features::error::Result;
 use features::network::Network;
+use features::stage::Batches;
 use features::tensor::{Device, Tensor, from_vec, to_vec};
 use rayon::prelude::*;
 
@@ -31,7 +33,7 @@ pub struct Picture<'a> {
     /// Of the same shape.
     pub baseline: Tensor<4>,
     /// Pictures that pass at once.
-    pub chunk: usize,
+    pub chunk: &'a Batches,
 }
 
 /// Logits for each map and cut.
@@ -41,7 +43,10 @@ pub type Logits = Vec<Vec<Vec<f32>>>;
 type Job = (usize, usize);
 
 /// The logits that every map asks for, in order.
-pub fn logits(picture: &Picture, asked: &[Asked]) -> Logits {
+///
+/// # Errors
+/// A device that has no room for one picture.
+pub fn logits(picture: &Picture, asked: &[Asked]) -> Result<Logits> {
     let ends = [&picture.image, &picture.baseline].map(|end| picture.backbone.forward(end.clone()));
     let mut found: Logits = Vec::with_capacity(asked.len());
     let mut jobs: Vec<Job> = Vec::new();
@@ -58,16 +63,15 @@ pub fn logits(picture: &Picture, asked: &[Asked]) -> Logits {
     }
     let values = [&picture.image, &picture.baseline].map(|end| to_vec(end.clone()));
     let pass = |jobs: &[Job]| picture.pass(asked, &values, jobs);
-    let batches = jobs.par_chunks(picture.chunk);
-    let answers: Vec<Vec<Vec<f32>>> = match picture.image.device() {
+    let answers: Vec<Vec<Vec<f32>>> = picture.chunk.run(|chunk| match picture.image.device() {
         // One thread computes a CPU pass, an accelerator needs no more than one.
-        Device::Flex(_) => batches.map(pass).collect(),
-        _ => jobs.chunks(picture.chunk).map(pass).collect(),
-    };
+        Device::Flex(_) => jobs.par_chunks(chunk).map(pass).collect(),
+        _ => jobs.chunks(chunk).map(pass).collect(),
+    })?;
     for (&(position, at), answer) in jobs.iter().zip(answers.into_iter().flatten()) {
         found[position][at] = answer;
     }
-    found
+    Ok(found)
 }
 
 impl Picture<'_> {

@@ -14,7 +14,7 @@ use features::extract::FeaturesConfig;
 use features::images::Rgb;
 use features::network::Network;
 use features::preprocess::Preprocess;
-use features::stage::Stage;
+use features::stage::{Batches, Need, Stage};
 use features::tensor::Device;
 
 use super::confidence::Confidence;
@@ -29,11 +29,16 @@ use crate::rows::Row;
 /// Logits may differ by so much between a CPU and an accelerator; more means another backbone, probe or picture.
 pub(crate) const SAME_LOGIT: f32 = 0.02;
 
+/// Pictures at once that are fast: on the CPU, where passes run side by side, and on an accelerator.
+const FAST_CPU: usize = 16;
+const FAST: usize = 64;
+
 /// A backbone with heads, and the pictures of items.
 #[derive(Debug)]
 pub struct Perturber {
     settings: Settings,
     seed: u64,
+    chunk: Batches,
     backbone: Network,
     preprocess: Preprocess,
     /// Smallest and largest value of each input channel.
@@ -86,13 +91,18 @@ impl Perturber {
         let chosen = Chosen { section: "evaluate.perturbation", items: &settings.items, most: settings.most };
         let recipes = recipes(stage, &chosen, maps, compact)?;
         let images = Reader::open(&source.images, &features::table::IMAGES)?.input();
+        let preprocess = backbone.encoding.preprocess();
+        let pictures = pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?;
+        let fast = if let Device::Flex(_) = device { FAST_CPU } else { FAST };
+        let need = need(&backbone.network, &preprocess, &pictures, &device);
         Ok(Self {
             settings: settings.clone(),
             seed: stage.seed,
-            preprocess: backbone.encoding.preprocess(),
+            chunk: stage.batch(settings.chunk, fast, need, &device)?,
+            preprocess,
+            pictures,
             bounds: lrp::bounds(&backbone.encoding),
             heads: heads.into_iter().filter(|(id, _)| names(&settings.probes, id)).collect(),
-            pictures: pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?,
             inputs: vec![images, backbone.input],
             backbone: backbone.network,
             device,
@@ -138,12 +148,12 @@ impl Perturber {
         }
         let image = self.preprocess.apply(std::slice::from_ref(picture), &self.device);
         let baseline = self.settings.baseline.of(&image, &self.bounds.0, &self.bounds.1);
-        let picture = engine::Picture { backbone: &self.backbone, image, baseline, chunk: self.settings.chunk };
+        let picture = engine::Picture { backbone: &self.backbone, image, baseline, chunk: &self.chunk };
         let asked: Vec<Asked> = ranked
             .iter()
             .map(|(_, head, script, ranking)| Asked { head, ranking, cuts: script.cuts.clone() })
             .collect();
-        for ((at, _, script, ranking), logits) in ranked.iter().zip(engine::logits(&picture, &asked)) {
+        for ((at, _, script, ranking), logits) in ranked.iter().zip(engine::logits(&picture, &asked)?) {
             let target = usize::try_from(rows[*at].target_class()).ok().filter(|class| *class < logits[0].len());
             let target = target.ok_or_else(|| rows[*at].wrong("its probe has no logit for its class"))?;
             let (logit, explained) = (logits[0][target], rows[*at].logit());
@@ -227,6 +237,18 @@ pub(crate) fn reopened(
         backbone.preprocessing().check(reader, &stage.out.join(kind.dir()))?;
     }
     Ok(backbone)
+}
+
+/// What forward passes of the largest picture take of memory.
+pub(crate) fn need(
+    backbone: &Network,
+    preprocess: &Preprocess,
+    pictures: &HashMap<String, Rgb>,
+    device: &Device,
+) -> Need {
+    let most = pictures.values().max_by_key(|picture| picture.height * picture.width);
+    let shape = most.map_or([1; 3], |picture| [preprocess.channels, picture.height, picture.width]);
+    Need::forward(backbone, shape, device)
 }
 
 /// Which items a section of the experiment file chooses.

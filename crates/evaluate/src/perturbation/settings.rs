@@ -6,6 +6,7 @@ use std::str::FromStr;
 use attribute::baseline::Baseline;
 use attribute::config;
 use features::error::{Error, Result};
+use features::stage::Batch;
 use serde::{Deserialize, Serialize};
 
 use super::confidence::Confidence;
@@ -34,8 +35,9 @@ pub struct Settings {
     pub baseline: Baseline,
     /// Scales of confidence; they share their passes.
     pub confidence: Vec<Confidence>,
-    /// Pictures that go through the backbone at once; changes speed and memory only.
-    pub chunk: usize,
+    /// Pictures that go through the backbone at once; changes speed and memory only. By default 16, on an accelerator
+    /// 64, or as many as memory allows.
+    pub chunk: Batch,
 }
 
 impl Default for Settings {
@@ -50,7 +52,7 @@ impl Default for Settings {
             unit: Unit::Pixels,
             baseline: Baseline::Mean,
             confidence: Confidence::ALL.to_vec(),
-            chunk: 16,
+            chunk: Batch::Auto,
         }
     }
 }
@@ -74,8 +76,8 @@ impl Settings {
             "items is empty; name at least one kind, or leave metrics empty".to_string()
         } else if self.confidence.is_empty() {
             "confidence is empty; name at least one scale, such as softmax".to_string()
-        } else if self.steps == 0 || self.chunk == 0 {
-            "steps and chunk must be at least 1".to_string()
+        } else if self.steps == 0 {
+            "steps must be at least 1".to_string()
         } else if self.most == Some(0) {
             "most must be at least 1; leave metrics empty to measure nothing".to_string()
         } else {
@@ -237,7 +239,7 @@ mod tests {
             let error = settings.checked().unwrap_err();
             assert!(error.to_string().contains(key) && error.exit_code() == 2, "{error}");
         }
-        assert_eq!(ok.identity(1), Settings { chunk: 1, ..ok.clone() }.identity(1));
+        assert_eq!(ok.identity(1), Settings { chunk: Batch::Of(1), ..ok.clone() }.identity(1));
         assert_ne!(ok.identity(1), ok.identity(2));
         assert_ne!(ok.identity(1), Settings { steps: 3, ..ok.clone() }.identity(1));
     }

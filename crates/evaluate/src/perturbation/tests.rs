@@ -1,6 +1,7 @@
 //! Curves of networks whose answers are known by hand, or from a slow f64 copy of the definition.
 
 use features::network::{Conv, Layer, Network, Pool};
+use features::stage::Batches;
 use features::tensor::{Tensor, cpu, from_vec};
 
 use super::confidence::Confidence;
@@ -49,7 +50,8 @@ impl Setting {
     fn ask(&self, chunk: usize, asked: &[Asked]) -> Logits {
         let shape = [1, CHANNELS, ROWS, COLUMNS];
         let (image, baseline) = (tensor(&self.image, shape), tensor(&self.baseline, shape));
-        logits(&Picture { backbone: &self.backbone, image, baseline, chunk }, asked)
+        logits(&Picture { backbone: &self.backbone, image, baseline, chunk: &Batches::new(cpu(), chunk) }, asked)
+            .unwrap()
     }
 
     fn curve(&self, head: &Network, map: &[f32], first: First, scale: Confidence, target: usize) -> Curve {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use attribute::attribute::FAST_CPU;
 use attribute::compact::CompactMaps;
 use attribute::config::AttributeConfig;
 use attribute::explain::{self, Explainer, Head};
@@ -14,7 +15,7 @@ use features::images::Rgb;
 use features::network::Network;
 use features::preprocess::Preprocess;
 use features::random::{below, stream};
-use features::stage::Stage;
+use features::stage::{Batches, Stage};
 use features::tensor::{Device, Tensor, to_vec};
 use rayon::prelude::*;
 
@@ -35,6 +36,7 @@ const AFTER_VAR: &str = ":var";
 pub struct Randomiser {
     settings: Settings,
     explain: explain::Settings,
+    chunk: Batches,
     subject: Subject,
     preprocess: Preprocess,
     pictures: HashMap<String, Rgb>,
@@ -122,9 +124,11 @@ impl Randomiser {
             stage.seed,
         );
         settings.depths(subject.starts.len())?;
+        let chunk = Batches::new(device.clone(), attribute.chunk.or(FAST_CPU));
         Ok(Self {
             settings: settings.clone(),
-            explain: attribute.settings(stage.seed),
+            explain: attribute.settings(stage.seed, chunk.size()),
+            chunk,
             subject,
             preprocess: backbone.encoding.preprocess(),
             pictures: pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?,
@@ -213,7 +217,7 @@ impl Randomiser {
         };
         let (network, heads) = self.subject.at(run, &asked.wanted);
         let explainer = Explainer::with_bounds(network, self.subject.bounds.clone(), heads, self.explain.clone())?;
-        let maps = explainer.explain(&asked.image, &classes, asked.item)?;
+        let maps = self.chunk.run(|chunk| explainer.at(chunk).explain(&asked.image, &classes, asked.item))??;
         let index: HashMap<(i32, &str, String), &explain::Map> = maps
             .iter()
             .map(|map| ((asked.targets[map.target].0, explainer.heads()[map.head].id.as_str(), map.name()), map))

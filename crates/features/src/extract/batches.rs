@@ -19,7 +19,7 @@ const PART: usize = 1000;
 const PART_BYTES: usize = 64 << 20;
 
 /// Pictures for one forward pass.
-pub(super) struct Batch {
+pub(super) struct Pictures {
     /// A part of the image table.
     pub images: Arc<ImageRows>,
     /// What is seen of some of its rows.
@@ -94,7 +94,7 @@ impl Sights {
     }
 
     /// The views of part `group`, at most about `batch` at a time; those of an image stay together, as it is decoded once.
-    pub fn batches(&self, group: usize, batch: usize) -> impl Iterator<Item = Result<Batch>> + '_ {
+    pub fn batches(&self, group: usize, batch: usize) -> impl Iterator<Item = Result<Pictures>> + '_ {
         let parts = self.range(group).filter(|&part| self.counts[part].iter().any(|&images| images > 0));
         parts.flat_map(move |part| {
             // Decoded batch by batch: photographs may be a hundred times the size of what the network sees.
@@ -128,10 +128,10 @@ impl Sights {
         Ok((Arc::new(images), chunks))
     }
 
-    fn see(&self, images: &Arc<ImageRows>, rows: &[usize]) -> Result<Batch> {
+    fn see(&self, images: &Arc<ImageRows>, rows: &[usize]) -> Result<Pictures> {
         let seen: Vec<Result<Vec<Seen>>> = rows.par_iter().map(|&row| self.see_image(images, row)).collect();
         let seen: Vec<Vec<Seen>> = seen.into_iter().collect::<Result<_>>()?;
-        Ok(Batch { images: images.clone(), seen: seen.into_iter().flatten().collect() })
+        Ok(Pictures { images: images.clone(), seen: seen.into_iter().flatten().collect() })
     }
 
     fn see_image(&self, images: &ImageRows, row: usize) -> Result<Vec<Seen>> {

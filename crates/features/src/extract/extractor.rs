@@ -1,26 +1,30 @@
 //! A frozen backbone with all that turns its maps into rows of feature tables.
 
-use super::FeaturesConfig;
-use super::batches::Batch;
+use super::batches::Pictures;
+use super::{FeaturesConfig, Precision};
 use crate::artifact::round_mantissa;
 use crate::backbone::Backbone;
 use crate::error::{Error, Result};
 use crate::images::Rgb;
 use crate::network::Network;
 use crate::preprocess::Preprocess;
+use crate::stage::{Batches, Need, Stage};
 use crate::table::FeatureRows;
 use crate::tensor::{Device, to_vec};
 
-/// Images in a forward pass, and their pixels on the CPU.
-const BATCH: usize = 64;
-const BATCH_PIXELS: usize = 16 * 224 * 224;
+/// Images in a forward pass on an accelerator.
+const FAST: usize = 128;
+/// Images in a forward pass on the CPU, and their pixels.
+const FAST_CPU: usize = 64;
+const FAST_CPU_PIXELS: usize = 16 * 224 * 224;
 
 /// A backbone, ready to be fed.
 pub(super) struct Extractor {
     pub backbone: Backbone,
     preprocess: Preprocess,
     /// Images in a forward pass.
-    pub batch: usize,
+    pub batches: Batches,
+    precision: Precision,
     /// Mantissa bits kept.
     pub keep_bits: u32,
     pub device: Device,
@@ -39,14 +43,19 @@ pub(super) struct Outlet {
 }
 
 impl Extractor {
-    pub fn new(config: &FeaturesConfig, backbone: Backbone, device: Device) -> Result<Self> {
+    pub fn new(stage: &Stage, config: &FeaturesConfig, backbone: Backbone, device: Device) -> Result<Self> {
+        config.precision.check(&device)?;
+        let network = config.precision.of_network(&backbone.network);
+        let backbone = Backbone { network, ..backbone };
         let preprocess = backbone.encoding.preprocess();
         let side = backbone.input_size;
         let black = Rgb { width: side, height: side, data: vec![0; side * side * 3] };
-        let usual = match device {
-            Device::Flex(_) => (BATCH_PIXELS / (side * side)).clamp(1, BATCH),
-            _ => BATCH,
+        let fast = match device {
+            Device::Flex(_) => (FAST_CPU_PIXELS / (side * side)).clamp(1, FAST_CPU),
+            _ => FAST,
         };
+        let need = Need::forward(&backbone.network, [preprocess.channels, side, side], &device);
+        let batches = stage.batch(config.batch, fast, need, &device)?;
         let all = backbone.network.layers.len();
         let mut outlets = vec![Outlet { stage: None, end: all, shape: [0; 3] }];
         for (index, name) in config.stages.iter().enumerate() {
@@ -64,8 +73,8 @@ impl Extractor {
             })?;
             outlets.push(Outlet { stage: Some(name.clone()), end, shape: [0; 3] });
         }
-        let (batch, keep_bits) = (config.batch.unwrap_or(usual), config.keep_bits);
-        let mut extractor = Self { backbone, preprocess, batch, keep_bits, device, outlets };
+        let (precision, keep_bits) = (config.precision, config.keep_bits);
+        let mut extractor = Self { backbone, preprocess, batches, precision, keep_bits, device, outlets };
         let shapes: Vec<[usize; 3]> = extractor.forward(&[&black]).into_iter().map(|(_, shape)| shape).collect();
         extractor.outlets.iter_mut().zip(shapes).for_each(|(outlet, shape)| outlet.shape = shape);
         Ok(extractor)
@@ -81,19 +90,29 @@ impl Extractor {
         let mut ends: Vec<usize> = (0..self.outlets.len()).collect();
         ends.sort_by_key(|&outlet| self.outlets[outlet].end);
         let mut made: Vec<Option<(Vec<f32>, [usize; 3])>> = vec![None; ends.len()];
-        let (mut maps, mut start) = (self.preprocess.apply(pictures, &self.device), 0);
+        let (mut maps, mut start) = (self.precision.of_pictures(self.preprocess.apply(pictures, &self.device)), 0);
         for outlet in ends {
             let end = self.outlets[outlet].end;
             maps = Network::new(self.backbone.network.layers[start..end].to_vec()).forward(maps);
             start = end;
             let [_, channels, rows, columns] = maps.dims();
-            made[outlet] = Some((to_vec(maps.clone()), [channels, rows, columns]));
+            made[outlet] = Some((to_vec(self.precision.back(maps.clone())), [channels, rows, columns]));
         }
         made.into_iter().flatten().collect()
     }
 
+    /// [`Self::forward`], at most `size` pictures at a time.
+    pub fn passes(&self, pictures: &[&Rgb], size: usize) -> Vec<(Vec<f32>, [usize; 3])> {
+        let mut passes = pictures.chunks(size).map(|pictures| self.forward(pictures));
+        let mut made = passes.next().unwrap_or_default();
+        for more in passes {
+            made.iter_mut().zip(more).for_each(|((maps, _), (more, _))| maps.extend(more));
+        }
+        made
+    }
+
     /// Appends the features of `batch`, a table an outlet.
-    pub fn features(&self, batch: &Batch, tables: &mut [FeatureRows]) -> Result<()> {
+    pub fn features(&self, batch: &Pictures, tables: &mut [FeatureRows]) -> Result<()> {
         let (side, name) = (self.backbone.input_size, &self.backbone.name);
         for seen in &batch.seen {
             let (width, height) = (seen.picture.width, seen.picture.height);
@@ -106,14 +125,14 @@ impl Extractor {
             }
         }
         let pictures: Vec<&Rgb> = batch.seen.iter().map(|seen| &seen.picture).collect();
-        for ((maps, shape), rows) in self.forward(&pictures).into_iter().zip(tables) {
+        for ((maps, shape), rows) in self.batches.run(|size| self.passes(&pictures, size))?.into_iter().zip(tables) {
             self.append(batch, maps, shape, rows)?;
         }
         Ok(())
     }
 
     // METHOD: the embedding is the mean of the rounded map (summed in f64), itself rounded.
-    fn append(&self, batch: &Batch, mut maps: Vec<f32>, shape: [usize; 3], rows: &mut FeatureRows) -> Result<()> {
+    fn append(&self, batch: &Pictures, mut maps: Vec<f32>, shape: [usize; 3], rows: &mut FeatureRows) -> Result<()> {
         let [channels, height, width] = shape;
         let area = height * width;
         if let Some(at) = maps.iter().position(|value| !value.is_finite()) {

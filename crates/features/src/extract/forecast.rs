@@ -19,7 +19,8 @@ pub fn tell(stage: &Stage) -> Result<()> {
     let sights: usize = (0..job.sights.groups()).map(|group| job.sights.count(group)).sum();
     let images = job.sights.images_count();
     // Batches of a part that has none of the wanted images are none, so the first one of any part is taken.
-    let first = || (0..job.sights.groups()).find_map(|group| job.sights.batches(group, job.extractor.batch).next());
+    let first =
+        || (0..job.sights.groups()).find_map(|group| job.sights.batches(group, job.extractor.batches.size()).next());
     let mut tables = Vec::new();
     let (mut decode, mut pass, mut seen) = (Duration::ZERO, Duration::ZERO, 0);
     // The first pass of a process also finds its memory, so the second one counts.

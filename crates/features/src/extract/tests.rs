@@ -13,7 +13,7 @@ use crate::network::ChannelScale;
 use crate::preprocess::{Encoding, Fit};
 use crate::random::{Stream, normal, stream};
 use crate::shapes;
-use crate::stage::StageArgs;
+use crate::stage::{BatchArgs, StageArgs};
 use crate::tensor::{Tensor, cpu, from_vec};
 
 /// Random weights that remember what they were called.
@@ -163,6 +163,7 @@ fn what_does_not_fit_is_named() {
         ("splits = [\"testing\"]\n", 65, "testing"),
         ("batch = 0\n", 2, "batch"),
         ("keep_bits = 24\n", 2, "keep_bits"),
+        ("precision = \"bfloat16\"\n", 2, "--device cuda"),
         ("keep = 24\n", 2, "keep"),
         ("device = \"cpu\"\n", 2, "device"),
     ] {
@@ -256,12 +257,38 @@ fn pictures_decoded_ahead_of_an_accelerator_give_the_same_rows() {
     };
     job.ahead(&groups, &progress, write).expect("features");
     for (group, ahead) in written.into_inner() {
-        let rows = job.rows(job.sights.batches(group, job.extractor.batch), &progress).expect("features");
+        let rows = job.rows(job.sights.batches(group, job.extractor.batches.size()), &progress).expect("features");
         let cells = |rows: Vec<FeatureRows>| rows.into_iter().map(FeatureRows::cells).collect::<Vec<_>>();
         assert_eq!(cells(rows), cells(ahead));
     }
     let full = job.ahead(&groups, &progress, |_, _| Err(Error::CannotWrite("no space".into())));
     assert_eq!(full.expect_err("a full disk").exit_code(), 73);
+}
+
+#[test]
+fn a_pass_in_pieces_gives_the_same_rows() {
+    let directory = prepare(small(Family::Resnet));
+    let job = Job::prepare(&stage(directory.path(), "pieces", "", StageArgs::default())).expect("a good configuration");
+    let batch = job.sights.batches(0, 7).next().expect("a batch").expect("pictures");
+    let pictures: Vec<&Rgb> = batch.seen.iter().map(|seen| &seen.picture).collect();
+    assert!(pictures.len() > 3);
+    let whole = job.extractor.passes(&pictures, pictures.len());
+    assert_eq!(job.extractor.passes(&pictures, 2), whole);
+}
+
+#[test]
+fn a_budget_decides_about_the_batch() {
+    let directory = prepare(small(Family::Resnet));
+    let at = |memory: &str, batch: &str| {
+        let wish = BatchArgs { memory: Some(memory.parse().expect("an amount")), batch: None };
+        let stage = stage(directory.path(), "budget", batch, StageArgs::default()).with(wish);
+        Job::prepare(&stage).map(|job| job.extractor.batches.size())
+    };
+    let (most, less) = (at("10 GB", "").expect("room"), at("3 MB", "").expect("room"));
+    assert!(most > less, "{most} and {less}");
+    assert_eq!(at("10 GB", "batch = 5\n").expect("room"), 5);
+    let error = at("3 MB", &format!("batch = {most}\n")).expect_err("no room").to_string();
+    assert!(error.contains("--batch auto"), "{error}");
 }
 
 #[test]

@@ -50,6 +50,14 @@ fn cuda(index: usize) -> Result<Device> {
             return Err(Error::Device(message));
         }
     }
+    if let Err(place) = library::headers() {
+        let message = format!(
+            "--device cuda:{index}: kernels are compiled with CUDA's headers, and there is no {}; install them (the package \
+             cuda-cudart-dev of the toolkit) and set CUDA_PATH to the directory that has include/, or use --device cpu",
+            place.display()
+        );
+        return Err(Error::Device(message));
+    }
     let devices = library::gpus();
     if devices.is_some_and(|count| index >= count) {
         let count = devices.unwrap_or(0);
@@ -83,6 +91,15 @@ mod library {
             .unwrap_or_default();
         own.iter().map(PathBuf::as_path).chain(DIRECTORIES.iter().map(Path::new)).any(|folder| holds(folder, name))
             || is_cached(name)
+    }
+
+    /// Whether CUDA's headers are where burn will look for them; if not, where they were looked for.
+    pub fn headers() -> Result<(), PathBuf> {
+        let set = std::env::var_os("CUDA_PATH").map(PathBuf::from);
+        let usual = ["/usr/local/cuda", "/opt/cuda", "/usr"].map(PathBuf::from);
+        let known = |place: &PathBuf| place.join("include/cuda_runtime.h").is_file();
+        let root = set.or_else(|| usual.iter().find(|place| known(place)).cloned()).unwrap_or_else(|| usual[0].clone());
+        if known(&root) { Ok(()) } else { Err(root.join("include/cuda_runtime.h")) }
     }
 
     /// GPUs that the driver lists; none known where it does not say.

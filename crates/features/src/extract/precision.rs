@@ -1,0 +1,64 @@
+//! The type of number a backbone computes with.
+
+use burn::tensor::FloatDType;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::tensor::{Device, Tensor};
+
+/// A type of number; what is kept of features is said by `keep_bits`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    Float32,
+    /// 8 bits of mantissa with the range of float32.
+    Bfloat16,
+    /// 11 bits of mantissa, nothing above 65504.
+    Float16,
+}
+
+impl Precision {
+    /// Refuses what `device` does not compute with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything but float32 on the CPU.
+    pub fn check(self, device: &Device) -> Result<()> {
+        match (self, device) {
+            (Self::Bfloat16 | Self::Float16, Device::Flex(_)) => {
+                let message =
+                    "section [features]: precision: the CPU computes in float32; leave it out, or give --device cuda";
+                Err(Error::Usage(message.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The network in this precision.
+    pub fn of_network(self, network: &Network) -> Network {
+        match self {
+            Self::Float32 => network.clone(),
+            Self::Bfloat16 => network.cast(FloatDType::BF16),
+            Self::Float16 => network.cast(FloatDType::F16),
+        }
+    }
+
+    /// Pictures in this precision.
+    pub fn of_pictures(self, pictures: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Float32 => pictures,
+            Self::Bfloat16 => pictures.cast(FloatDType::BF16),
+            Self::Float16 => pictures.cast(FloatDType::F16),
+        }
+    }
+
+    /// Maps of this precision in float32.
+    pub fn back(self, maps: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Float32 => maps,
+            Self::Bfloat16 | Self::Float16 => maps.cast(FloatDType::F32),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Writes a ResNet-50 job that needs no download: weights from the formula of the parity tests, photographs' worth of JPEG
+//! files, and the experiment file for all five stages.
+//!
+//! usage: resnet50_job DIR IMAGES
+//! DIR/job.toml reads and writes below DIR; three quarters of IMAGES train the probes, the others test them.
+#![recursion_limit = "256"]
+
+#[path = "../parity/formula.rs"]
+#[allow(dead_code, reason = "the parity tests use all of it")]
+mod formula;
+
+use std::{collections::BTreeMap, path::Path};
+
+use features::{
+    backbone::{
+        Family, Norm, Parameters, ResNet,
+        named::{self, NamedTensor, NamedTensors},
+    },
+    images::Rgb,
+    network::ChannelScale,
+    shapes,
+    tensor::{Tensor, cpu, from_vec},
+};
+use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
+use rayon::prelude::*;
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The usual size of a photograph in ImageNet.
+const WIDTH: usize = 500;
+const HEIGHT: usize = 375;
+
+/// Notes every tensor that a network asks for and fills it from the formula.
+struct Formula(NamedTensors);
+
+impl Formula {
+    fn note<const D: usize>(&mut self, name: String, shape: [usize; D]) -> Tensor<D> {
+        let values = formula::tensor(&name, &shape);
+        self.0.insert(name, NamedTensor { shape: shape.to_vec(), values: values.clone() });
+        from_vec(values, shape, &cpu())
+    }
+}
+
+impl Parameters for Formula {
+    fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
+        self.note(name.to_owned(), shape)
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, _norm: Norm) -> ChannelScale {
+        let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
+            .map(|field| self.note(format!("{name}.{field}"), [channels]));
+        ChannelScale::batch_norm(gamma, beta, mean, variance)
+    }
+}
+
+/// A tile of Shapes in the size of a photograph.
+fn enlarged(tile: &Rgb) -> Vec<u8> {
+    let pixel = |row: usize, column: usize| {
+        let at = 3 * (row * tile.height / HEIGHT * tile.width + column * tile.width / WIDTH);
+        tile.data[at..at + 3].to_vec()
+    };
+    (0..HEIGHT).flat_map(|row| (0..WIDTH).flat_map(move |column| pixel(row, column))).collect()
+}
+
+fn photograph(root: &Path, split: &str, index: usize) -> Outcome {
+    let tile = shapes::tile(1, split, index);
+    let folder = root.join(split).join(shapes::CLASSES[tile.label as usize]);
+    std::fs::create_dir_all(&folder)?;
+    let mut file = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut file, 92);
+    encoder.encode(&enlarged(&tile.rgb), WIDTH as u32, HEIGHT as u32, ExtendedColorType::Rgb8)?;
+    Ok(std::fs::write(folder.join(format!("{index:05}.jpg")), file)?)
+}
+
+fn experiment(dir: &str) -> String {
+    let source = |split: &str| format!("[[data.source]]\nkind = \"folder\"\npath = \"{dir}/photos/{split}\"\nsplit = \"{split}\"\n");
+    let train = |loss: &str| {
+        format!("[[probe.train]]\nhead = \"linear\"\nloss = \"{loss}\"\nepochs = 20\nlearning_rate = 0.1\nseeds = [0]\n")
+    };
+    [
+        source("train"),
+        source("test"),
+        format!("[features]\nimages = \"{dir}/out/images\"\nbackbone = \"{dir}/resnet50.safetensors\"\nsplits = [\"train\", \"test\"]\n"),
+        "[probe]\nshift = []\n".to_string(),
+        train("ce"),
+        train("bce"),
+        "[attribute]\ngrids3 = 2\ntargets_per_grid = 9\nscenes = 0\ntiles = 2\nconfidence = 0.0\n\
+         confident_for = [\"linear-ce-*\"]\n[attribute.integrated_gradients]\ngrids = 1\nsteps = 4\nprobes = []\n"
+            .to_string(),
+        format!(
+            "[evaluate]\nimages = \"{dir}/out/images\"\n[evaluate.perturbation]\nmetrics = [\"pixel_deletion\"]\nunit = \"patches32\"\n"
+        ),
+        format!("[report]\nexperiments = [\"{dir}/out\"]\nimages = \"{dir}/out/images\"\n"),
+    ]
+    .join("\n")
+}
+
+fn main() -> Outcome {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(dir), Some(Ok(images))) = (arguments.next(), arguments.next().map(|count| count.parse::<usize>())) else {
+        return Err("usage: resnet50_job DIR IMAGES".into());
+    };
+    std::fs::create_dir_all(&dir)?;
+    let mut weights = Formula(NamedTensors::new());
+    ResNet::imagenet(Family::Resnet, 50).ok_or("a depth of torchvision")?.lower(&mut weights);
+    std::fs::write(Path::new(&dir).join("resnet50.safetensors"), named::write(&weights.0, BTreeMap::new())?)?;
+    let photos = Path::new(&dir).join("photos");
+    for (split, count) in [("train", images - images / 4), ("test", images / 4)] {
+        (0..count).into_par_iter().try_for_each(|index| photograph(&photos, split, index))?;
+    }
+    Ok(std::fs::write(Path::new(&dir).join("job.toml"), experiment(&dir))?)
+}
