@@ -73,9 +73,13 @@ fn photograph(root: &Path, split: &str, index: usize) -> Outcome {
 }
 
 fn experiment(dir: &str) -> String {
-    let source = |split: &str| format!("[[data.source]]\nkind = \"folder\"\npath = \"{dir}/photos/{split}\"\nsplit = \"{split}\"\n");
+    let source = |split: &str| {
+        format!("[[data.source]]\nkind = \"folder\"\npath = \"{dir}/photos/{split}\"\nsplit = \"{split}\"\n")
+    };
     let train = |loss: &str| {
-        format!("[[probe.train]]\nhead = \"linear\"\nloss = \"{loss}\"\nepochs = 20\nlearning_rate = 0.1\nseeds = [0]\n")
+        format!(
+            "[[probe.train]]\nhead = \"linear\"\nloss = \"{loss}\"\nepochs = 20\nlearning_rate = 0.1\nseeds = [0]\n"
+        )
     };
     [
         source("train"),

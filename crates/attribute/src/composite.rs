@@ -92,6 +92,8 @@ pub enum Kind {
     Sum,
     /// Branches side by side.
     Concat,
+    /// A network on each cell of a grid.
+    Apart,
     /// CLIP's attention pool.
     AttentionPool,
     /// Constant logit offset.
@@ -122,6 +124,7 @@ impl Kind {
             Layer::GlobalAvgPool => Self::GlobalAvgPool,
             Layer::Sum(_) => Self::Sum,
             Layer::Concat(_) => Self::Concat,
+            Layer::Apart(_) => Self::Apart,
             Layer::AttentionPool(_) => Self::AttentionPool,
             Layer::Offset(_) => Self::Offset,
         }
@@ -137,6 +140,7 @@ impl Composite {
                 Kind::Relu | Kind::MaxPool | Kind::BcosConv => Rule::Rescale,
                 Kind::Sum => Rule::Duplicate,
                 Kind::Concat => Rule::ByChannel,
+                Kind::Apart => Rule::ByCell,
                 Kind::AttentionPool => Rule::Undefined,
                 Kind::Conv | Kind::Scale | Kind::AvgPool | Kind::GlobalAvgPool | Kind::Offset => Rule::Gradient,
             },
@@ -169,6 +173,7 @@ impl Composite {
             // A cotangent of a sum is a cotangent of each branch.
             (_, Kind::Sum) => Rule::Duplicate,
             (_, Kind::Concat) => Rule::ByChannel,
+            (_, Kind::Apart) => Rule::ByCell,
             (Self::GuidedBackprop, Kind::Relu) => Rule::Guided,
             (Self::Deconvnet, Kind::Relu) => Rule::Deconvolved,
             (Self::Bcos, Kind::BcosConv) => Rule::DetachedScale,
@@ -215,6 +220,7 @@ fn relevance(kind: Kind, sum: ResidualSum) -> Rule {
         (Kind::Scale | Kind::Relu, _) => Rule::Pass,
         // Every channel comes from one branch, so nothing is shared and the sum is kept.
         (Kind::Concat, _) => Rule::ByChannel,
+        (Kind::Apart, _) => Rule::ByCell,
         (Kind::AttentionPool, _) => Rule::Undefined,
         // A maximum has no linear part: relevance goes where the gradient goes.
         (Kind::MaxPool, _) => Rule::Gradient,

@@ -3,6 +3,7 @@
 //! Heads are recorded on the backbone's features. For each composite the cotangents of all heads and targets are laid
 //! side by side and pulled through the backbone together, in chunks that bound memory.
 
+mod apart;
 mod averaged;
 mod basis;
 mod check;
@@ -14,6 +15,7 @@ mod pictured;
 mod pixels;
 mod site;
 
+pub use apart::{apart, logit_of};
 pub use check::Check;
 pub use cost::Cost;
 pub use pictured::Picture;
@@ -248,6 +250,8 @@ impl Explainer {
 
     /// Maps of `image` `[1, c, h, w]` for classes `targets`, ordered by target, head, method.
     ///
+    /// Of heads that are [`apart`], a target is the number of a logit as [`logit_of`] counts them.
+    ///
     /// Random draws are keyed by the settings' seed and by `key`, the name of the image.
     ///
     /// # Errors
@@ -260,12 +264,14 @@ impl Explainer {
         };
         let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
         for (head, logits) in self.heads.iter().zip(&logits) {
+            let (_, cells) = apart::alone(&head.network);
             if let Some(target) = targets.iter().find(|target| **target >= logits.len()) {
                 return Err(Error::BadData(format!(
-                    "class {target} is to be explained, probe {} knows {} classes; \
+                    "class {} is to be explained, probe {} knows {} classes; \
                      use the images the probes were trained for",
+                    target / cells,
                     head.id,
-                    logits.len()
+                    logits.len() / cells
                 )));
             }
         }
@@ -331,6 +337,7 @@ fn channels(network: &Network) -> Option<usize> {
     network.layers.iter().find_map(|layer| match layer {
         Layer::Conv(conv) => Some(conv.weight.dims()[1]),
         Layer::BcosConv(conv) => Some(conv.weight.dims()[1]),
+        Layer::Apart(apart) => channels(&apart.network),
         _ => None,
     })
 }

@@ -124,6 +124,7 @@ fn reduction(network: &Network) -> usize {
         Layer::BcosConv(conv) => conv.stride[0],
         Layer::MaxPool(pool) | Layer::AvgPool(pool) => pool.stride,
         Layer::Sum(branches) | Layer::Concat(branches) => branches.iter().map(reduction).max().unwrap_or(1),
+        Layer::Apart(apart) => reduction(&apart.network),
         Layer::Scale(_) | Layer::Relu | Layer::GlobalAvgPool | Layer::AttentionPool(_) | Layer::Offset(_) => 1,
     };
     network.layers.iter().map(of).product::<usize>().max(1)

@@ -105,6 +105,14 @@ fn bind_layer(
     if let Layer::Sum(branches) | Layer::Concat(branches) = layer {
         return bind_branches(kind, branches, &rule, composite, state);
     }
+    if let Layer::Apart(apart) = layer {
+        let (plan, after) = Plan::bind_from(&apart.network, composite, *state)?;
+        *state = after;
+        return match rule {
+            Rule::ByCell => Ok(Bound::Apart(Box::new(plan), apart.grid)),
+            rule => Err(no_rule(composite, kind, &rule)),
+        };
+    }
     if matches!(kind, Kind::Conv | Kind::BcosConv) && place == Place::First {
         state.place = Place::Later;
     }

@@ -3,7 +3,10 @@
 //! Whatever rule it follows, a layer does few kinds of things to a cotangent: it multiplies by values of the image,
 //! transposes a linear map, adds branches. A program is the list of them, and products next to each other are one.
 
-use features::{network::Pool, tensor::Tensor};
+use features::{
+    network::{Pool, cells, together},
+    tensor::{Tensor, to_vec},
+};
 
 use crate::{
     batch::{positive_part, times},
@@ -46,6 +49,8 @@ pub(crate) enum Op {
     Sum(Vec<Program>),
     /// Sum of programs that get these many channels of the cotangents, one after the other.
     Concat(Vec<(usize, Program)>),
+    /// Programs that get the cotangents of one cell of a grid each, and hand back cells of `shape`, laid together.
+    Apart { grid: usize, cells: Vec<Program>, shape: [usize; 3] },
 }
 
 impl Program {
@@ -119,6 +124,17 @@ impl Op {
                     program.pull_back(own)
                 });
                 parts.reduce(|total, part| total + part).expect("there is at least one branch")
+            }
+            Self::Apart { grid, cells: programs, shape: [channels, rows, columns] } => {
+                let [batch, ..] = given.dims();
+                let parts = programs.iter().zip(cells(&given, *grid)).map(|(program, given)| {
+                    // What comes back of nothing is nothing, and most logits belong to a single cell.
+                    match to_vec(given.clone().abs().sum())[0] == 0.0 {
+                        true => Tensor::zeros([batch, *channels, *rows, *columns], &given.device()),
+                        false => program.pull_back(given),
+                    }
+                });
+                together(parts.collect(), *grid)
             }
             Self::Sum(programs) => {
                 let (last, others) = programs.split_last().expect("a sum has at least one branch");

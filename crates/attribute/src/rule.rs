@@ -85,6 +85,8 @@ pub enum Rule {
     Duplicate,
     /// Every branch gets what belongs to its own channels, where branches stand side by side.
     ByChannel,
+    /// Every cell of a grid gets what belongs to its own place, where a network runs on each of them.
+    ByCell,
     /// The composite's method says nothing about such a layer: binding it is an error.
     Undefined,
     /// DeepLIFT's rescale rule at a layer without weights: the finite difference from a baseline (Shrikumar et al.
@@ -118,6 +120,7 @@ pub(crate) enum Bound {
     SumDuplicate(Vec<Plan>),
     SumShare(Vec<Plan>),
     Concat(Vec<Plan>),
+    Apart(Box<Plan>, usize),
 }
 
 impl Bound {
@@ -165,6 +168,11 @@ impl Bound {
             Self::Concat(plans) => {
                 let channels = seen.branches.iter().map(|tape| tape.output().dims()[1]);
                 program.push(Op::Concat(channels.zip(branches(seen, plans, |_| None)).collect()));
+            }
+            Self::Apart(plan, grid) => {
+                let [_, channels, rows, columns] = seen.branches[0].input().dims();
+                let cells = seen.branches.iter().map(|tape| tape.fasten(plan)).collect();
+                program.push(Op::Apart { grid: *grid, cells, shape: [channels, rows, columns] });
             }
             // METHOD: the Norm rule on the stacked branches: R_b = R * y_b / stab(sum of y).
             Self::SumShare(plans) => {

@@ -4,7 +4,7 @@
 //! arguments and never state, and one forward pass serves them all.
 
 use features::{
-    network::{Layer, Network},
+    network::{Layer, Network, cells, together},
     tensor::Tensor,
 };
 
@@ -29,7 +29,7 @@ pub struct Seen<'tape> {
     pub input: &'tape Tensor<4>,
     /// `[n, ..]`, the last covered layer's output.
     pub output: &'tape Tensor<4>,
-    /// One tape a branch when the layer has branches.
+    /// One tape a branch when the layer has branches, one a cell when it runs on cells.
     pub branches: &'tape [Tape],
 }
 
@@ -58,12 +58,22 @@ impl Tape {
                         _ => outputs.reduce(|total, branch| total + branch).expect("a sum has at least one branch"),
                     }
                 }
+                Layer::Apart(apart) => {
+                    let alone = |cell| Self::record(&apart.network, cell).1;
+                    branches = cells(&input, apart.grid).into_iter().map(alone).collect();
+                    together(branches.iter().map(|tape| tape.output.clone()).collect(), apart.grid)
+                }
                 layer => layer.forward(input.clone()),
             };
             records.push(Record { input, branches });
         }
         let output = activation.clone();
         (activation, Self { records, output })
+    }
+
+    /// What the first layer saw, `[n, ..]`.
+    pub fn input(&self) -> &Tensor<4> {
+        self.records.first().map_or(&self.output, |first| &first.input)
     }
 
     /// The last layer's output, `[n, ..]`.
@@ -81,7 +91,7 @@ impl Tape {
         self.records.get(layer + 1).map_or(&self.output, |next| &next.input)
     }
 
-    /// The branches of layer number `layer`, none of a layer without.
+    /// The branches, or cells, of layer number `layer`, none of a layer without.
     pub fn branches(&self, layer: usize) -> &[Self] {
         &self.records[layer].branches
     }

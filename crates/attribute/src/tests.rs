@@ -1,5 +1,6 @@
 //! Oracles: small random networks whose maps are known from autodiff, from dense matrices, or from identities.
 
+mod apart;
 mod branches;
 mod deep_lift;
 mod gradient;

@@ -4,6 +4,7 @@
 //! forward pass. A sum of branches is a layer, and so are branches side by side: residual and dense connections are
 //! plain data and no graph is needed.
 
+mod apart;
 mod attention;
 mod bcos;
 mod broadcast;
@@ -15,6 +16,7 @@ mod footprint;
 mod pool;
 mod scale;
 
+pub use apart::{Apart, cells, together};
 pub use attention::{Attention, AttentionPool, Dense};
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
@@ -55,6 +57,8 @@ pub enum Layer {
     Sum(Vec<Network>),
     /// Outputs of branches that read the same input, side by side along channels: first branch first.
     Concat(Vec<Network>),
+    /// A network on each cell of a grid by itself, its outputs laid in the same grid.
+    Apart(Box<Apart>),
     /// CLIP's attention pool, giving `[n, outputs, 1, 1]`.
     AttentionPool(Box<AttentionPool>),
     /// A constant added to every value: the logit offset of B-cos heads.
@@ -74,6 +78,7 @@ impl Layer {
             Self::GlobalAvgPool => global_average(input),
             Self::Sum(branches) => sum(branches, input, Network::forward),
             Self::Concat(branches) => concat(branches, input, Network::forward),
+            Self::Apart(apart) => apart.forward(input),
             Self::AttentionPool(pool) => pool.forward(input),
             Self::Offset(offset) => input.add_scalar(*offset),
         }
@@ -103,6 +108,7 @@ impl Network {
         self.layers.iter().any(|layer| {
             let within = match layer {
                 Layer::Sum(branches) | Layer::Concat(branches) => branches.iter().any(|branch| branch.any(test)),
+                Layer::Apart(apart) => apart.network.any(test),
                 _ => false,
             };
             within || test(layer)

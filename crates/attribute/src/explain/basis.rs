@@ -6,6 +6,8 @@
 use features::network::{Layer, Network};
 use features::tensor::to_vec;
 
+use super::apart::alone;
+
 /// A row counts as a sum of others when what is left of it is at most this share of its length: float32 weights that
 /// were added in float64 leave about 1e-7.
 const TOLERANCE: f64 = 1e-6;
@@ -90,8 +92,18 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// The weights of `class` in a linear head, which decide its cotangents alone; none for other heads.
-pub(super) fn linear_weights(head: &Network, class: usize) -> Option<Vec<f32>> {
+/// The weights behind logit number `logit` of a linear head, which decide its cotangents alone; none for other heads.
+/// Of a head that classifies cells, those of the logit's cell, with zeros for all other cells.
+pub(super) fn linear_weights(head: &Network, logit: usize) -> Option<Vec<f32>> {
+    let (head, cells) = alone(head);
+    let weights = class_weights(head, logit / cells)?;
+    let mut all = vec![0.0; cells * weights.len()];
+    let first = logit % cells * weights.len();
+    all[first..first + weights.len()].copy_from_slice(&weights);
+    Some(all)
+}
+
+fn class_weights(head: &Network, class: usize) -> Option<Vec<f32>> {
     let (Layer::Conv(conv), [Layer::GlobalAvgPool] | [Layer::GlobalAvgPool, Layer::Offset(_)]) =
         head.layers.split_first()?
     else {

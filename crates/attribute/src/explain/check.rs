@@ -59,6 +59,7 @@ impl Check {
 fn offset(head: &Network) -> f32 {
     let of = |layer: &Layer| match layer {
         Layer::Offset(offset) => *offset,
+        Layer::Apart(apart) => self::offset(&apart.network),
         _ => 0.0,
     };
     head.layers.iter().map(of).sum()

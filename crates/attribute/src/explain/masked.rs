@@ -7,7 +7,7 @@ use features::{
     tensor::{Tensor, from_vec, to_vec},
 };
 
-use super::{Explainer, Found};
+use super::{Explainer, Found, apart::rivals};
 use crate::{
     method::{MASKED, Method, kernel_shap, lime, occlusion, rise, score_cam},
     segment::{Segmentation, Segments},
@@ -39,7 +39,10 @@ impl Explainer {
                     asked.flat_map(|method| targets.iter().enumerate().map(move |t| (method, t)))
                 {
                     let answer = |logits: &Vec<f32>| match method {
-                        Method::LimeSoftmax => lime::softmax(logits, class),
+                        Method::LimeSoftmax => {
+                            let (logits, class) = rivals(&self.heads[head].network, logits, class);
+                            lime::softmax(&logits, class)
+                        }
                         Method::LimeSigmoid => lime::sigmoid(logits[class]),
                         _ => logits[class],
                     };

@@ -44,14 +44,15 @@ impl Pass {
     }
 }
 
-/// `[targets, classes, 1, 1]` with a 1 at each target, for logits `[n, classes, 1, 1]`.
+/// `[targets, classes, 1, 1]` with a 1 at each target, for logits `[n, classes, 1, 1]`; likewise for logits of cells.
 pub(super) fn one_hot(logits: &Tensor<4>, targets: &[usize]) -> Tensor<4> {
-    let [_, classes, ..] = logits.dims();
-    let mut values = vec![0.0; targets.len() * classes];
+    let [_, classes, rows, columns] = logits.dims();
+    let each = classes * rows * columns;
+    let mut values = vec![0.0; targets.len() * each];
     for (row, target) in targets.iter().enumerate() {
-        values[row * classes + target] = 1.0;
+        values[row * each + target] = 1.0;
     }
-    from_vec(values, [targets.len(), classes, 1, 1], &logits.device())
+    from_vec(values, [targets.len(), classes, rows, columns], &logits.device())
 }
 
 /// Consecutive rows, at most `size` at a time.

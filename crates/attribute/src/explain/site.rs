@@ -2,7 +2,7 @@
 
 use features::{
     error::Result,
-    network::{Layer, Network},
+    network::{Layer, Network, cells, together},
     tensor::Tensor,
 };
 
@@ -14,7 +14,11 @@ use crate::{
 
 /// The way from a network's output to the output of its last convolution, level by level of branches within branches.
 #[derive(Debug, Clone)]
-pub(super) struct Site(Vec<Level>);
+pub(super) struct Site {
+    levels: Vec<Level>,
+    /// Cells on a side where the network runs on each cell of a grid by itself.
+    grid: Option<usize>,
+}
 
 /// One level of the way.
 #[derive(Debug, Clone)]
@@ -40,11 +44,15 @@ enum Into {
 impl Site {
     /// None for a network without a convolution.
     pub(super) fn find(network: &Network) -> Result<Option<Self>> {
+        let (network, grid) = match network.layers.as_slice() {
+            [Layer::Apart(apart)] => (&apart.network, Some(apart.grid)),
+            _ => (network, None),
+        };
         let mut levels = Vec::new();
         let found = Self::descend(network, &mut levels)?;
         Ok(found.then(|| {
             levels.reverse();
-            Self(levels)
+            Self { levels, grid }
         }))
     }
 
@@ -82,9 +90,16 @@ impl Site {
 
     /// The convolution's output `[n, ..]` and the gradients there of cotangents `[n * k, ..]` of the network's output.
     pub(super) fn look(&self, tape: &Tape, cotangents: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let Some(grid) = self.grid else { return self.look_at(tape, cotangents) };
+        let cells = tape.branches(0).iter().zip(cells(&cotangents, grid));
+        let (outputs, gradients) = cells.map(|(tape, cotangents)| self.look_at(tape, cotangents)).unzip();
+        (together(outputs, grid), together(gradients, grid))
+    }
+
+    fn look_at(&self, tape: &Tape, cotangents: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let (mut tape, mut gradients) = (tape, cotangents);
         let mut output = tape.output().clone();
-        for Level { layer, behind, into } in &self.0 {
+        for Level { layer, behind, into } in &self.levels {
             gradients = tape.after(*layer).pull_back(behind, gradients);
             output = tape.output_of(*layer).clone();
             let branches = tape.branches(*layer);

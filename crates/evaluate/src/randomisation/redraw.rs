@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use features::network::{AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
+use features::network::{Apart, AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
 use features::random::{Stream, normal, shuffle, stream};
 use features::tensor::{Tensor, from_vec, to_vec};
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,9 @@ impl Drawing {
             Layer::Scale(scale) => Layer::Scale(self.scale(scale, place)),
             Layer::Sum(all) => Layer::Sum(branches(all)),
             Layer::Concat(all) => Layer::Concat(branches(all)),
+            Layer::Apart(apart) => {
+                Layer::Apart(Box::new(Apart { network: self.network(&apart.network, place), grid: apart.grid }))
+            }
             Layer::AttentionPool(pool) => Layer::AttentionPool(Box::new(self.attention(pool, place))),
             Layer::Relu | Layer::MaxPool(_) | Layer::AvgPool(_) | Layer::GlobalAvgPool | Layer::Offset(_) => {
                 layer.clone()

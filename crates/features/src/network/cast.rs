@@ -2,7 +2,7 @@
 
 use burn::tensor::FloatDType;
 
-use super::{AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
+use super::{Apart, AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
 use crate::tensor::Tensor;
 
 impl Network {
@@ -28,6 +28,7 @@ impl Layer {
             }),
             Self::Sum(branches) => Self::Sum(all(branches)),
             Self::Concat(branches) => Self::Concat(all(branches)),
+            Self::Apart(apart) => Self::Apart(Box::new(Apart { network: apart.network.cast(to), grid: apart.grid })),
             Self::AttentionPool(pool) => Self::AttentionPool(Box::new(pool.cast(to))),
             Self::Relu | Self::MaxPool(_) | Self::AvgPool(_) | Self::GlobalAvgPool | Self::Offset(_) => self.clone(),
         }

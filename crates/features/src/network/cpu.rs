@@ -75,7 +75,7 @@ fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device) -> Cow<'a, M
             }
             Layer::MaxPool(pool) => (Cow::Owned(pool.max_of(&maps)), rest),
             Layer::AvgPool(pool) => (Cow::Owned(pool.average_of(&maps)), rest),
-            Layer::GlobalAvgPool | Layer::AttentionPool(_) => {
+            Layer::GlobalAvgPool | Layer::AttentionPool(_) | Layer::Apart(_) => {
                 (Cow::Owned(Maps::of(first.forward(maps.into_owned().into_tensor(device)))), rest)
             }
         };

@@ -58,6 +58,14 @@ fn walk(layers: &[Layer], held: usize, found: &mut Footprint) {
                 found.peak = found.peak.max(held + values(input) + 2 * channels * shape[1] * shape[2]);
                 [channels, shape[1], shape[2]]
             }
+            Layer::Apart(apart) => {
+                let (grid, [channels, rows, columns]) = (apart.grid, input);
+                let cell = apart.network.footprint([channels, rows / grid, columns / grid]);
+                // All cells pass together.
+                found.peak = found.peak.max(held + values(input) + grid * grid * cell.peak);
+                found.kept += grid * grid * cell.kept;
+                [cell.shape[0], cell.shape[1] * grid, cell.shape[2] * grid]
+            }
             layer => after(layer, input),
         };
         found.kept += values(found.shape);
@@ -80,7 +88,7 @@ fn after(layer: &Layer, [channels, rows, columns]: [usize; 3]) -> [usize; 3] {
         }
         Layer::GlobalAvgPool => [channels, 1, 1],
         Layer::AttentionPool(pool) => [pool.output.weight.dims()[0], 1, 1],
-        Layer::Scale(_) | Layer::Relu | Layer::Offset(_) | Layer::Sum(_) | Layer::Concat(_) => {
+        Layer::Scale(_) | Layer::Relu | Layer::Offset(_) | Layer::Sum(_) | Layer::Concat(_) | Layer::Apart(_) => {
             [channels, rows, columns]
         }
     }
@@ -89,7 +97,7 @@ fn after(layer: &Layer, [channels, rows, columns]: [usize; 3]) -> [usize; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Conv, Pool};
+    use crate::network::{Apart, Conv, Pool};
     use crate::tensor::{Tensor, cpu};
 
     fn conv(outputs: usize, inputs: usize, kernel: usize, stride: usize) -> Layer {
@@ -118,6 +126,15 @@ mod tests {
         assert_eq!(side.shape, [8, 4, 4]);
         assert_eq!(side.kept, 16 * (6 + 4 + 4 + 8));
         assert_eq!(side.peak, 16 * (2 + 8 + 8));
+    }
+
+    #[test]
+    fn cells_of_a_grid_take_what_each_takes_alone() {
+        let network = Network::new(vec![conv(4, 2, 3, 2), Layer::Relu]);
+        let cell = network.footprint([2, 4, 6]);
+        let apart = Network::new(vec![Layer::Apart(Box::new(Apart { grid: 2, network }))]).footprint([2, 8, 12]);
+        assert_eq!(apart.shape, [4, 4, 6]);
+        assert_eq!((apart.peak, apart.kept), (2 * 8 * 12 + 4 * cell.peak, 4 * cell.kept + 4 * 4 * 6));
     }
 
     #[test]
