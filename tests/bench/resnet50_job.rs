@@ -67,7 +67,7 @@ fn photograph(root: &Path, split: &str, index: usize) -> Outcome {
     let folder = root.join(split).join(shapes::CLASSES[tile.label as usize]);
     std::fs::create_dir_all(&folder)?;
     let mut file = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut file, 92);
+    let mut encoder = JpegEncoder::new_with_quality(&mut file, 92);
     encoder.encode(&enlarged(&tile.rgb), WIDTH as u32, HEIGHT as u32, ExtendedColorType::Rgb8)?;
     Ok(std::fs::write(folder.join(format!("{index:05}.jpg")), file)?)
 }
