@@ -239,6 +239,38 @@ fn files_in_files_out_twice_the_same() {
 }
 
 #[test]
+fn cells_that_are_cut_off_have_tables_of_their_own() {
+    let scratch = prepare("cut-off", Family::Resnet);
+    let more = "methods = [\"input_x_gradient\", \"lime:softmax\"]\nprobes = [\"linear-ce-s0\"]\n\
+                lime = { samples = 8, segments = 9, segmentation = \"grid\" }\n";
+    run(&scratch.stage(&format!("{more}settings = [\"difull\", \"dipart\"]"), false)).unwrap();
+    assert!(scratch.maps("attribute").is_empty() && !scratch.maps("attribute.tiles").is_empty());
+    let reader = Reader::open(&scratch.0.join("out").join(GRIDS_DIR), &GRIDS).unwrap();
+    assert_eq!(GridRows::from_cells(reader.read_all().unwrap()).unwrap().grid_size, [3, 3, 2, 2, 2], "a row a grid");
+    for (dir, grids, size) in [("difull3", 2, 3), ("difull2", 3, 2), ("dipart3", 2, 3), ("dipart2", 3, 2)] {
+        let maps = scratch.maps(&format!("attribute.{dir}"));
+        assert_eq!(maps.len(), grids * 2 * 2, "{dir}: two cells and two methods");
+        let (side, area) = (maps.width[0] as usize, maps.map.len() / maps.len());
+        for row in 0..maps.len() {
+            assert_eq!(maps.item_kind[row], dir[..6]);
+            assert!(maps.item[row].starts_with(&format!("{dir}/")), "{}", maps.item[row]);
+            let last = maps.target_index[row] != 0;
+            assert_eq!(maps.target_index[row], if last { size * size - 1 } else { 0 });
+            // The cell diagonally across.
+            let map = &maps.map[row * area..][..area];
+            let far = (0..area).filter(|at| {
+                let cell = [at / side, at % side].map(|place| place * size as usize / side);
+                cell == [if last { 0 } else { size as usize - 1 }; 2]
+            });
+            if maps.method[row] == "input_x_gradient" {
+                assert!(far.map(|at| map[at]).all(|value| value == 0.0), "{}", maps.item[row]);
+            }
+            assert!(map.iter().any(|value| *value != 0.0), "{}", maps.item[row]);
+        }
+    }
+}
+
+#[test]
 fn a_bcos_backbone_has_its_own_methods() {
     let scratch = prepare("bcos", Family::BcosResnet);
     run(&scratch.stage("probes = [\"linear-*\"]", false)).unwrap();
@@ -357,6 +389,8 @@ fn what_cannot_be_done_says_why() {
         ("confident_for = [\"linear-nll-*\"]", 2, "linear-nll-*"),
         ("confidence = 0.995", 65, "lower `confidence`"),
         ("keep_bits = 0", 2, "keep_bits"),
+        ("settings = []", 2, "settings"),
+        ("settings = [\"dipart\", \"dipart\"]", 2, "settings names one twice"),
         ("methods = []", 2, "methods"),
         ("disk_budget = 0.001", 2, "disk_budget allows 1 MB"),
         ("disk_budget = \"20 kB\"", 2, "disk_budget allows 20 kB"),
