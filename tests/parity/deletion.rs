@@ -50,11 +50,11 @@ fn curves_and_areas_match_quantus() {
     let picture = Picture { backbone: &backbone, image, baseline, chunk: &chunk };
     for (name, first) in [("most_first", First::Most), ("least_first", First::Least)] {
         let cuts = ranking.steps(first, stored.steps);
-        let asked = [Asked { head: &head, ranking: &ranking, cuts: cuts.clone() }];
+        let asked = [Asked { heads: vec![&head], ranking: &ranking, cuts: cuts.clone() }];
         let found = logits(&picture, &asked).expect("room for four pictures");
         let value = |logits: &Vec<f32>| Confidence::Softmax.of(logits, stored.target);
         let points: Vec<(f64, f64)> =
-            cuts.iter().zip(&found[0]).map(|(cut, logits)| (ranking.share(*cut), value(logits))).collect();
+            cuts.iter().zip(&found[0][0]).map(|(cut, logits)| (ranking.share(*cut), value(logits))).collect();
         let Case { curve, area } = &stored.cases[name];
         let values: Vec<f32> = points.iter().map(|point| point.1 as f32).collect();
         expected::check(&format!("{name} curve"), &values, curve, stored.tolerance);

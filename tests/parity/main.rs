@@ -9,6 +9,7 @@
 mod attribution;
 mod bcos;
 mod deletion;
+mod disconnected;
 mod expected;
 mod files;
 mod formula;

@@ -8,19 +8,21 @@ use features::artifact::Reader;
 
 use crate::bench::{assert_same, complete};
 
-/// Item, target, probe, metric and variant; one method is asked about.
-type Name = (String, i32, String, String, String);
+/// Item, target, probe, method, metric and variant.
+type Name = (String, i32, String, String, String, String);
 
 fn curves() -> BTreeMap<Name, Vec<(f64, f64)>> {
     let reader = Reader::open(&complete().path("out/tiny").join(CURVES_DIR), &CURVES).expect("a table");
     let rows = CurveRows::from_cells(reader.read_all().expect("rows")).expect("columns");
     let mut found: BTreeMap<Name, Vec<(f64, f64)>> = BTreeMap::new();
     for row in 0..rows.len() {
-        assert_eq!(rows.method[row], "lrp");
+        let control = rows.probe_id[row] == evaluate::controls::PROBE;
+        assert!(rows.method[row] == "lrp" || control && rows.method[row].starts_with("random:linear-"));
         let name = (
             rows.item[row].clone(),
             rows.target_index[row],
             rows.probe_id[row].clone(),
+            rows.method[row].clone(),
             rows.metric[row].clone(),
             rows.variant[row].clone(),
         );
@@ -42,6 +44,7 @@ fn every_kind_of_item_has_whole_curves_and_their_areas_are_the_scores() {
             scores.item[row].clone(),
             scores.target_index[row],
             scores.probe_id[row].clone(),
+            scores.method[row].clone(),
             scores.metric[row].clone(),
             scores.variant[row].clone(),
         );
@@ -65,15 +68,16 @@ fn every_kind_of_item_has_whole_curves_and_their_areas_are_the_scores() {
 fn insertion_is_deletion_read_backwards() {
     let curves = curves();
     let (mut same, mut ends) = (0, BTreeMap::new());
-    for ((item, target, probe, metric, variant), points) in &curves {
+    for ((item, target, probe, method, metric, variant), points) in &curves {
         if metric == "pixel_insertion" {
             let variant = variant.replace("most_first", "least_first");
-            let twin = (item.clone(), *target, probe.clone(), "pixel_deletion".to_string(), variant);
+            let twin = (item.clone(), *target, probe.clone(), method.clone(), "pixel_deletion".to_string(), variant);
             assert_eq!(points, &curves[&twin]);
             same += 1;
         }
         // Whatever the order, both ends are the same pictures.
         let scale = variant.rsplit(':').next().expect("a scale");
+        let probe = method.strip_prefix("random:").unwrap_or(probe);
         let known = ends.entry((item, target, probe, scale)).or_insert((points[0].1, points[4].1));
         assert_eq!(*known, (points[0].1, points[4].1));
     }

@@ -6,6 +6,7 @@ mod bench;
 mod curves;
 mod damage;
 mod data_sets;
+mod disconnected;
 mod kill;
 mod randomised;
 mod readers;
@@ -56,7 +57,8 @@ fn forcing_makes_the_same_again() {
 
 /// Removes the artifact, as if the stage had never run.
 fn forget_attribution(bench: &Bench) {
-    for directory in ["attribute", "attribute.grids", "attribute.grid2", "attribute.scenes", "attribute.tiles"] {
+    let kinds = ["", ".grids", ".grid2", ".scenes", ".tiles", ".difull3", ".difull2", ".dipart3", ".dipart2"];
+    for directory in kinds.map(|kind| format!("attribute{kind}")) {
         let _ = std::fs::remove_dir_all(bench.path(&format!("out/tiny/{directory}")));
     }
     let _ = std::fs::remove_file(bench.path("out/tiny/attribute.manifest.json"));

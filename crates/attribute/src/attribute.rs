@@ -1,6 +1,7 @@
 //! The `attribute` stage: grids, scenes and tiles in, one map for each target, probe and method out.
 
 mod rows;
+mod worker;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -11,10 +12,10 @@ use features::{
     extract::FeaturesConfig,
     images::{Image, load_fitted},
     network::Network,
-    preprocess::{Preprocess, Preprocessing},
-    stage::{Batches, Bytes, Need, Stage},
+    preprocess::Preprocessing,
+    stage::{Bytes, Stage},
     table::IMAGES,
-    tensor::{Device, Tensor, to_vec},
+    tensor::Device,
 };
 use probe::{
     Probe,
@@ -26,23 +27,22 @@ use crate::{
     budget,
     compact::{COMPACT_DIR, KEEP_BITS, SEGMENTS_DIR},
     config::{AttributeConfig, IntegratedGradients, Missing, select},
-    explain::{Explainer, Head, Map},
+    explain::Head,
     forecast::Forecast,
     grid,
     item::{Item, ItemKind, map_shape, of_grid, of_scene, of_tile, side},
     method::Method,
-    storage::Storage,
+    setting::Setting,
     table::{COMPACT, CompactRows, GRIDS, GridRows, MAPS, MapRows, SEGMENTS, SegmentRows},
 };
 use rows::ItemRows;
+pub use worker::FAST_CPU;
+pub(crate) use worker::Worker;
 
 /// Raised whenever the same configuration would give other maps.
 const ALGORITHM: u32 = 5;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
-/// Cotangents or inputs at once that are fast: on the CPU, where items run side by side, and on an accelerator.
-pub const FAST_CPU: usize = 8;
-const FAST: usize = 32;
 /// Directory of the grid table.
 pub const GRIDS_DIR: &str = "attribute.grids";
 
@@ -72,7 +72,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
     let progress = stage.progress("attribute", todo as u64, "items");
     let since = Instant::now();
-    let mut maps = 0;
+    let (mut maps, kinds) = (0, kinds(items));
     for part in pending {
         let explain = |item: &Item| {
             let rows = worker.rows(item);
@@ -85,7 +85,7 @@ pub fn run(stage: &Stage) -> Result<()> {
         };
         let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
         maps += rows.iter().map(ItemRows::len).sum::<usize>();
-        artifact.write_part(part, tables(part_items(part), rows, &job.config.storage))?;
+        artifact.write_part(part, tables(part_items(part), rows, &kinds, &job.config))?;
     }
     drop(progress);
     let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
@@ -119,11 +119,38 @@ impl Job {
         let probes = probe::load(&stage.out, &device)?;
         let heads = heads(&config, &backbone.network, &probes)?;
         let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
-        for item in &items {
-            backbone.architecture.check_picture([item.picture.height, item.picture.width])?;
-        }
+        check_pictures(&backbone, &items, &device)?;
         Ok(Self { config, items, inputs, backbone, heads, device })
     }
+}
+
+/// Refuses pictures that the backbone cannot see as their settings want.
+fn check_pictures(backbone: &Backbone, items: &[Item], device: &Device) -> Result<()> {
+    let mut known = Vec::new();
+    for item in items {
+        let (size, kind) = ([item.picture.height, item.picture.width], item.kind);
+        if known.contains(&(kind, size)) {
+            continue;
+        }
+        known.push((kind, size));
+        let cells = kind.grid_size().map_or(1, |cells| cells as usize);
+        match kind.setting() {
+            Setting::GridPg => backbone.architecture.check_picture(size)?,
+            Setting::DiFull => backbone.architecture.check_picture(size.map(|side| side / cells))?,
+            Setting::DiPart => {
+                backbone.architecture.check_picture(size)?;
+                let picture = backbone.encoding.preprocess().apply(std::slice::from_ref(&item.picture), device);
+                let [_, _, rows, columns] = backbone.network.forward(picture).dims();
+                if rows % cells != 0 || columns % cells != 0 {
+                    return Err(Error::Usage(format!(
+                        "section [attribute]: setting dipart: features of {rows} x {columns} positions cannot be cut into \
+                         {cells} x {cells} cells; make tiles a multiple of the backbone's stride, or take difull"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The probes to explain with the methods that fit them; what does not fit is said once a method.
@@ -190,7 +217,9 @@ fn items(
         let labels: Vec<i32> = tiles.iter().filter_map(|tile| tile.label).collect();
         for (size, count) in [(3, config.grids3), (2, config.grids2)] {
             let grids = grid::build(&labels, size, count, config.targets(size), stage.seed)?;
-            items.extend(grids.iter().map(|grid| of_grid(grid, &tiles, side, grid.id < scope.grids)));
+            for &setting in &config.settings {
+                items.extend(grids.iter().map(|grid| of_grid(grid, setting, &tiles, side, grid.id < scope.grids)));
+            }
         }
         let alone = grid::alone(tiles.len(), config.tiles, stage.seed)?;
         items.extend(alone.iter().enumerate().map(|(index, &tile)| of_tile(tiles[tile], index < scope.grids)));
@@ -215,7 +244,7 @@ fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
     let mut inputs = job.inputs.clone();
     inputs.push(backbone.input.clone());
     let mut tables = Vec::new();
-    for kind in ItemKind::ALL {
+    for kind in kinds(items) {
         let note = |key: &str, value: String| (key.to_string(), value);
         tables.push(TableSpec {
             table: &MAPS,
@@ -248,17 +277,29 @@ fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {
     })
 }
 
-/// The rows of a part, table by table: maps of each kind, grids, and what is kept in less.
-fn tables(items: &[Item], rows: Vec<ItemRows>, storage: &Storage) -> Vec<(usize, Vec<Cells>)> {
-    let mut maps: [MapRows; ItemKind::ALL.len()] = Default::default();
+/// The kinds of items that have a table.
+fn kinds(items: &[Item]) -> Vec<ItemKind> {
+    let has_one = |kind: &ItemKind| kind.is_always_there() || items.iter().any(|item| item.kind == *kind);
+    ItemKind::ALL.into_iter().filter(has_one).collect()
+}
+
+/// The rows of a part, table by table: maps of each of `kinds`, grids, and what is kept in less.
+fn tables(
+    items: &[Item],
+    rows: Vec<ItemRows>,
+    kinds: &[ItemKind],
+    config: &AttributeConfig,
+) -> Vec<(usize, Vec<Cells>)> {
+    let mut maps = vec![MapRows::default(); kinds.len()];
     let mut grids = GridRows::default();
     let (mut compact, mut segments) = (CompactRows::default(), SegmentRows::default());
     for (item, rows) in items.iter().zip(rows) {
-        let table = ItemKind::ALL.iter().position(|kind| *kind == item.kind).unwrap_or_default();
+        let table = kinds.iter().position(|kind| *kind == item.kind).unwrap_or_default();
         maps[table].append(rows.maps);
         compact.append(rows.compact);
         segments.append(rows.segments);
-        if let Some(cells) = &item.grid {
+        // A grid is one row, in however many settings it is explained.
+        if let Some(cells) = item.grid.as_ref().filter(|_| config.settings.first() == Some(&item.kind.setting())) {
             grids.grid_id.push(item.image_id);
             grids.grid_size.push(cells.size as i32);
             grids.cells.push(cells.keys.clone());
@@ -268,99 +309,10 @@ fn tables(items: &[Item], rows: Vec<ItemRows>, storage: &Storage) -> Vec<(usize,
     }
     let mut tables: Vec<Vec<Cells>> = maps.into_iter().map(MapRows::cells).collect();
     tables.push(grids.cells());
-    if !storage.is_full() {
+    if !config.storage.is_full() {
         tables.extend([compact.cells(), segments.cells()]);
     }
     tables.into_iter().enumerate().collect()
-}
-
-/// What the largest item takes of memory.
-fn need(job: &Job, preprocess: &Preprocess) -> Need {
-    let most = job.items.iter().max_by_key(|item| item.picture.height * item.picture.width);
-    let shape = most.map_or([1; 3], |item| [preprocess.channels, item.picture.height, item.picture.width]);
-    let kept = 4.0 * job.backbone.network.footprint(shape).kept as f64;
-    let averaged = [Method::IntegratedGradients, Method::SmoothGrad];
-    let asking = job.heads.iter().filter(|head| averaged.iter().any(|method| head.methods.contains(method))).count();
-    let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
-    // Averages keep the maps of as many inputs as have a chunk of cotangents together; all other pull-backs those of the
-    // picture, or of the picture and its baseline.
-    let recorded = if asking == 0 { 0.0 } else { kept / (asking * targets.max(1)) as f64 };
-    let forward = Need::forward(&job.backbone.network, shape, &job.device);
-    Need { input: forward.input + recorded, pass: 2.0 * kept, ..forward }
-}
-
-/// All that is needed to explain an item.
-pub(crate) struct Worker {
-    preprocess: Preprocess,
-    device: Device,
-    keep_bits: u32,
-    storage: Storage,
-    chunk: Batches,
-    full: Explainer,
-    /// Without integrated gradients, for items outside their scope.
-    short: Explainer,
-}
-
-impl Worker {
-    pub(crate) fn new(job: &Job, stage: &Stage) -> Result<Self> {
-        let Job { config, backbone, heads, device, .. } = job;
-        let preprocess = backbone.encoding.preprocess();
-        let fast = if let Device::Flex(_) = device { FAST_CPU } else { FAST };
-        let chunk = stage.batch(config.chunk, fast, need(job, &preprocess), device)?;
-        let settings = config.settings(stage.seed, chunk.size());
-        let mut fewer = heads.clone();
-        for head in &mut fewer {
-            head.methods.retain(|method| *method != Method::IntegratedGradients);
-        }
-        fewer.retain(|head| !head.methods.is_empty());
-        Ok(Self {
-            preprocess,
-            device: device.clone(),
-            keep_bits: config.keep_bits,
-            storage: config.storage,
-            chunk,
-            full: Explainer::new(backbone, heads.clone(), settings.clone())?,
-            short: Explainer::new(backbone, fewer, settings)?,
-        })
-    }
-
-    /// What explains an item.
-    pub(crate) fn explainer(&self, item: &Item) -> &Explainer {
-        if item.integrated { &self.full } else { &self.short }
-    }
-
-    /// One forward pass, to be timed.
-    pub(crate) fn forward(&self, item: &Item) {
-        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
-        to_vec(self.explainer(item).network().forward(image));
-    }
-
-    /// Items that are explained at once.
-    pub(crate) fn threads(&self) -> usize {
-        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
-        match self.device {
-            Device::Flex(_) => rayon::current_num_threads(),
-            _ => 1,
-        }
-    }
-
-    /// All maps of an item.
-    fn maps(&self, item: &Item, image: &Tensor<4>, classes: &[usize]) -> Result<Vec<Map>> {
-        let explainer = self.explainer(item);
-        self.chunk.run(|chunk| explainer.at(chunk).explain(image, classes, &item.name))?
-    }
-
-    pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {
-        let explainer = self.explainer(item);
-        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
-        let classes: Vec<usize> = item.targets.iter().map(|(_, class)| *class as usize).collect();
-        let mut rows = ItemRows::default();
-        for map in self.maps(item, &image, &classes)? {
-            let kept = self.storage.kept(map.method, map.after);
-            rows.push(item, &explainer.heads()[map.head], map, kept, self.keep_bits)?;
-        }
-        Ok(rows)
-    }
 }
 
 #[cfg(test)]

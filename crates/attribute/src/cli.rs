@@ -19,12 +19,15 @@ use crate::show::ShowArgs;
         OUT/attribute.scenes  maps of scenes, every class in a scene being a target\n  \
         OUT/attribute.tiles   maps of single tiles\n  \
         OUT/attribute.grids   which tiles each grid is made of\n  \
+        OUT/attribute.difull3, OUT/attribute.dipart3 and likewise for 2 x 2 grids, where `settings` names them\n  \
         OUT/attribute.compact, OUT/attribute.segments  where [attribute.storage] keeps maps in less\n\n\
         Each picture has one forward pass, which all targets, probes and methods share.",
     after_help = "Section of the experiment file, with its defaults:\n\n  \
         [attribute]\n  \
         grids3 = 40               # 3 x 3 grids\n  \
         grids2 = 0                # 2 x 2 grids\n  \
+        settings = [\"gridpg\"]     # how the network sees grids; also difull (the backbone sees each cell alone) and dipart (the\n  \
+        #                           head sees the features of each cell alone), for their first and last cells\n  \
         # targets_per_grid = 2    # random cells of a grid; by default 2 of 3 x 3, 1 of 2 x 2\n  \
         scenes = 30\n  \
         tiles = 0                 # single tiles, for curves of pixel deletion\n  \

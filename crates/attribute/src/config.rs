@@ -14,6 +14,7 @@ use crate::{
         Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime,
         occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
+    setting::Setting,
     storage::{Kept, Storage},
 };
 
@@ -27,7 +28,10 @@ pub struct AttributeConfig {
     pub grids3: usize,
     /// Grids of 2 x 2 tiles.
     pub grids2: usize,
-    /// Random cells explained in each grid; by default 2 of a 3 x 3 grid and 1 of a 2 x 2 grid.
+    /// How the network sees grids: all of them are explained in each of these settings.
+    pub settings: Vec<Setting>,
+    /// Random cells explained in each grid; by default 2 of a 3 x 3 grid and 1 of a 2 x 2 grid. Where cells are cut off
+    /// from each other, the first and the last one are explained.
     pub targets_per_grid: Option<usize>,
     /// Scenes, the first of the split `scenes`; every class in a scene is explained.
     pub scenes: usize,
@@ -105,6 +109,7 @@ impl Default for AttributeConfig {
         Self {
             grids3: 40,
             grids2: 0,
+            settings: vec![Setting::GridPg],
             targets_per_grid: None,
             scenes: 30,
             tiles: 0,
@@ -158,6 +163,10 @@ impl AttributeConfig {
             "var.methods must be among methods"
         } else if self.storage.pixels == Kept::Compact {
             "storage.pixels must be full or digest; only class activation and segments have a compact form"
+        } else if self.settings.is_empty() {
+            "settings must name at least one of gridpg, difull, dipart"
+        } else if (1..self.settings.len()).any(|at| self.settings[..at].contains(&self.settings[at])) {
+            "settings names one twice"
         } else if self.methods.is_empty() {
             "methods must name at least one method"
         } else if self.targets_per_grid == Some(0) {
@@ -200,6 +209,10 @@ impl AttributeConfig {
         if let Some(keys) = value.as_object_mut() {
             keys.remove("chunk");
             keys.remove("disk_budget");
+            // What it was before there were others has the name it had.
+            if self.settings == [Setting::GridPg] {
+                keys.remove("settings");
+            }
             keys.insert("seed".to_string(), seed.into());
         }
         value

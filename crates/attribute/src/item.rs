@@ -1,18 +1,22 @@
 //! What is explained: grids of tiles, multi-object scenes and single tiles, as pictures with target classes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+};
 
 use features::{
+    artifact::Manifest,
     error::{Error, Result},
     images::{Image, Rgb},
 };
 
-use crate::grid::Grid;
+use crate::{grid::Grid, setting::Setting};
 
 /// One picture with its targets.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Unique name, like `grid3/0012`; of scenes and tiles the key of the image.
+    /// Unique name, like `grid3/0012` or `difull3/0012`; of scenes and tiles the key of the image.
     pub name: String,
     /// Which table its maps go to.
     pub kind: ItemKind,
@@ -52,11 +56,56 @@ pub enum ItemKind {
     Scene,
     /// Single tiles.
     Tile,
+    /// Grids of 3 x 3 tiles whose cells the backbone sees alone.
+    DiFull3,
+    /// Grids of 2 x 2 tiles whose cells the backbone sees alone.
+    DiFull2,
+    /// Grids of 3 x 3 tiles whose heads see the features of a cell.
+    DiPart3,
+    /// Grids of 2 x 2 tiles whose heads see the features of a cell.
+    DiPart2,
 }
 
 impl ItemKind {
     /// All kinds, in the order of tables.
-    pub const ALL: [Self; 4] = [Self::Grid3, Self::Grid2, Self::Scene, Self::Tile];
+    pub const ALL: [Self; 8] =
+        [Self::Grid3, Self::Grid2, Self::Scene, Self::Tile, Self::DiFull3, Self::DiFull2, Self::DiPart3, Self::DiPart2];
+
+    /// Grids of `size` x `size` tiles in a setting.
+    pub const fn grid(setting: Setting, size: usize) -> Self {
+        match (setting, size) {
+            (Setting::GridPg, 3) => Self::Grid3,
+            (Setting::GridPg, _) => Self::Grid2,
+            (Setting::DiFull, 3) => Self::DiFull3,
+            (Setting::DiFull, _) => Self::DiFull2,
+            (Setting::DiPart, 3) => Self::DiPart3,
+            (Setting::DiPart, _) => Self::DiPart2,
+        }
+    }
+
+    /// How the network sees such items.
+    pub const fn setting(self) -> Setting {
+        match self {
+            Self::Grid3 | Self::Grid2 | Self::Scene | Self::Tile => Setting::GridPg,
+            Self::DiFull3 | Self::DiFull2 => Setting::DiFull,
+            Self::DiPart3 | Self::DiPart2 => Setting::DiPart,
+        }
+    }
+
+    /// Whether there is a table even where there are no such items.
+    pub const fn is_always_there(self) -> bool {
+        matches!(self.setting(), Setting::GridPg)
+    }
+
+    /// The kinds that have a table in the experiment in `out`.
+    ///
+    /// # Errors
+    /// A missing or damaged manifest.
+    pub fn kept(out: &Path) -> Result<Vec<Self>> {
+        let manifest = Manifest::read(&out.join(Self::Grid3.dir()))?;
+        let is_there = |kind: &Self| kind.is_always_there() || manifest.tables.contains_key(kind.dir());
+        Ok(Self::ALL.into_iter().filter(is_there).collect())
+    }
 
     /// Directory of the kind's maps in an experiment's output.
     pub const fn dir(self) -> &'static str {
@@ -65,6 +114,10 @@ impl ItemKind {
             Self::Grid2 => "attribute.grid2",
             Self::Scene => "attribute.scenes",
             Self::Tile => "attribute.tiles",
+            Self::DiFull3 => "attribute.difull3",
+            Self::DiFull2 => "attribute.difull2",
+            Self::DiPart3 => "attribute.dipart3",
+            Self::DiPart2 => "attribute.dipart2",
         }
     }
 
@@ -74,28 +127,32 @@ impl ItemKind {
             Self::Grid3 | Self::Grid2 => "grid",
             Self::Scene => "scene",
             Self::Tile => "tile",
+            Self::DiFull3 | Self::DiFull2 => "difull",
+            Self::DiPart3 | Self::DiPart2 => "dipart",
         }
     }
 
     /// Cells on a side; none for what is no grid.
     pub const fn grid_size(self) -> Option<i32> {
         match self {
-            Self::Grid3 => Some(3),
-            Self::Grid2 => Some(2),
+            Self::Grid3 | Self::DiFull3 | Self::DiPart3 => Some(3),
+            Self::Grid2 | Self::DiFull2 | Self::DiPart2 => Some(2),
             Self::Scene | Self::Tile => None,
         }
     }
 }
 
-/// A grid as an item. `tiles` is the list the grid was built from, `side` their side.
-pub fn of_grid(grid: &Grid, tiles: &[&Image], side: usize, integrated: bool) -> Item {
+/// A grid in a setting as an item. `tiles` is the list the grid was built from, `side` their side.
+pub fn of_grid(grid: &Grid, setting: Setting, tiles: &[&Image], side: usize, integrated: bool) -> Item {
     let labels: Vec<i32> = grid.tiles.iter().map(|&tile| tiles[tile].label.unwrap_or(-1)).collect();
+    let kind = ItemKind::grid(setting, grid.size);
+    let targets = setting.cells(grid.size, &grid.targets);
     Item {
-        name: format!("grid{}/{:04}", grid.size, grid.id),
-        kind: if grid.size == 3 { ItemKind::Grid3 } else { ItemKind::Grid2 },
+        name: format!("{}{}/{:04}", kind.name(), grid.size, grid.id),
+        kind,
         image_id: grid.id as i64,
         picture: grid.picture(tiles, side),
-        targets: grid.targets.iter().map(|&cell| (cell as i32, labels[cell])).collect(),
+        targets: targets.into_iter().map(|cell| (cell as i32, labels[cell])).collect(),
         grid: Some(Cells {
             size: grid.size,
             keys: grid.tiles.iter().map(|&tile| tiles[tile].key.clone()).collect(),

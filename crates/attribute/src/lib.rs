@@ -26,6 +26,7 @@ pub mod program;
 pub mod regression;
 pub mod rule;
 pub mod segment;
+pub mod setting;
 pub mod show;
 pub mod storage;
 pub mod table;

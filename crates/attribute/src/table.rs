@@ -24,8 +24,17 @@ pub const GRIDS: Table = Table {
 macro_rules! about_a_map {
     ($($more:expr),+ $(,)?) => {
         &[
-            Column::new("item", Values::Text, "what was explained, like grid3/0012, scenes/00007 or test/00012; unique"),
-            Column::new("item_kind", Values::Text, "grid, scene or tile"),
+            Column::new(
+                "item",
+                Values::Text,
+                "what was explained, like grid3/0012, difull3/0012, scenes/00007 or test/00012; unique",
+            ),
+            Column::new(
+                "item_kind",
+                Values::Text,
+                "grid, scene or tile; difull or dipart for grids whose cells have a classification of their own, of their \
+                 pixels or of their features alone",
+            ),
             Column::nullable("grid_size", Values::I32, "cells on a side; null for scenes and tiles"),
             Column::new("image_id", Values::I64, "image_id of the scene or tile, grid_id of the grid"),
             Column::new(

@@ -41,6 +41,10 @@ Metrics (the first variant is the default of the bare name):
       :reference        smoothed as the paper's code does: wide Gaussian for input_x_gradient and
                         integrated_gradients, 5x5 mean for the others
       :none             not smoothed
+  difull, dipart        the same share, where [attribute] settings has grids whose cells have a classification of
+                        their own: of their pixels alone (difull), or of their features alone (dipart); there a
+                        faithful map has nothing outside its cell, or outside its receptive field; chance 1/n^2
+      :reference, :none as above
   pointing_game         whether the strongest pixel lies in the target's cell or boxes, smoothed as above
       :strict           without a tolerance around boxes
   energy_pointing_game  share of the positive mass in the target's boxes of a scene; chance = their area
@@ -77,6 +81,7 @@ Section of the experiment file for metrics of perturbed pictures, with its defau
   methods = []              # names, or beginnings; empty: all
   steps = 20                # from the whole picture to the baseline; both ends are points of the curve
   unit = \"pixels\"           # or patchesN (squares of N pixels a side), segmentsN (about N that follow edges)
+  random_orders = 1         # random orders of each picture: the level of chance, and rows of the probe `control`
   baseline = \"mean\"         # or zero, black, blurred
   confidence = [\"softmax\", \"sigmoid\", \"logit\"]  # of the target, relative to the whole picture
   chunk = \"auto\"            # pictures at once, memory against speed: at most 16, 64 on a GPU

@@ -2,20 +2,26 @@
 //!
 //! Both go through the smoothing of each method, so their scores are the floor and the ceiling of that method: after a
 //! wide Gaussian even the best map has mass outside its cell. They are rows of the score table like any other, under
-//! the probe [`PROBE`] and the methods `uniform:METHOD` and `oracle:METHOD`.
+//! the probe [`PROBE`] and the methods `uniform:METHOD` and `oracle:METHOD`. Perturbed pictures have a level of chance that
+//! depends on what the probe says of them, not on a method: random orders, `random:PROBE`.
 
 use std::collections::{BTreeSet, HashMap};
+
+use attribute::setting::Setting;
 
 use crate::inputs::ProbeIdentity;
 use crate::map::Map;
 use crate::metric::energy_pointing_game::{Region, Rounding};
 use crate::metric::{Metric, Subject};
+use crate::perturbation::perturber::Answer;
 use crate::rows::{Line, Plan, Row};
 use crate::score::{Scored, score};
-use crate::table::ScoreRows;
+use crate::table::{CurveRows, ScoreRows};
 
 /// `probe_id` of control rows; probes are named by head and loss, so none is called this.
 pub const PROBE: &str = "control";
+/// What stands before the probe in the method of a random order.
+pub const RANDOM: &str = "random";
 /// What stands in columns about the probe that a control has not.
 const NONE: &str = "none";
 
@@ -50,7 +56,7 @@ impl Control {
                 // No metric applies to what a scene has not.
                 None => vec![0.0; height * width],
             },
-            (Self::Oracle, Subject::Grid { size, cell }) => {
+            (Self::Oracle, Subject::Grid { size, cell } | Subject::Cell { size, cell, .. }) => {
                 let span = |length: usize, index: usize| index * length / size..(index + 1) * length / size;
                 let (rows, columns) = (span(height, cell / size), span(width, cell % size));
                 let mut map = vec![0.0; height * width];
@@ -64,8 +70,8 @@ impl Control {
     }
 }
 
-/// All that a control's scores in a grid depend on: grid size, cell, map size, control, method.
-type Cell<'a> = (usize, usize, (usize, usize), Control, &'a str);
+/// All that a control's scores in a grid depend on: setting, grid size, cell, map size, control, method.
+type Cell<'a> = (Setting, usize, usize, (usize, usize), Control, &'a str);
 
 /// Appends the control rows of all items and targets in `order`, sorted like it; `subjects` belong to `order`.
 pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &Plan) {
@@ -88,16 +94,56 @@ pub fn append(out: &mut ScoreRows, order: &[Row], subjects: &[Subject], plan: &P
                 };
                 let fresh = || maps.iter().flat_map(one).collect::<Vec<Scored>>();
                 // All grids of a size share their cells; boxes differ from scene to scene.
-                let scored = match subject {
-                    Subject::Grid { size, cell } => {
-                        known.entry((*size, *cell, row.size(), control, method)).or_insert_with(fresh).clone()
-                    }
+                let mut of_cell = |setting, size, cell| {
+                    known.entry((setting, size, cell, row.size(), control, method)).or_insert_with(fresh).clone()
+                };
+                let scored = match *subject {
+                    Subject::Grid { size, cell } => of_cell(Setting::GridPg, size, cell),
+                    Subject::Cell { setting, size, cell } => of_cell(setting, size, cell),
                     Subject::Scene(_) | Subject::Tile => fresh(),
                 };
                 let mut lines: Vec<Line> = scored.into_iter().map(Line::from).collect();
                 lines.sort_unstable_by(|a, b| (a.metric, &a.variant).cmp(&(b.metric, &b.variant)));
                 row.push(out, PROBE, &identity(), &format!("{}:{method}", control.name()), lines);
             }
+        }
+    }
+}
+
+/// What a random order of the picture's units gets, once for each item, target and probe of a part.
+#[derive(Default)]
+pub struct RandomOrders<'a> {
+    /// A row about the item, target and probe, and the answers about one of its maps.
+    found: Vec<(&'a Row<'a>, Vec<Answer>)>,
+}
+
+impl<'a> RandomOrders<'a> {
+    /// Keeps the answers about `row` if they are the first about its item, target and probe. Rows come sorted.
+    pub fn note(&mut self, row: &'a Row<'a>, answers: &[Answer]) {
+        let of = |row: &Row<'a>| {
+            let (item, target, probe, _) = row.key();
+            (item, target, probe)
+        };
+        let is_known = self.found.last().is_some_and(|(last, _)| of(last) == of(row));
+        if !is_known && answers.iter().any(|answer| answer.random.is_some()) {
+            self.found.push((row, answers.to_vec()));
+        }
+    }
+
+    /// Appends them as rows and as curves.
+    pub fn append(self, out: &mut ScoreRows, curves: &mut CurveRows) {
+        for (row, answers) in self.found {
+            let method = format!("{RANDOM}:{}", row.key().2);
+            let mut lines = Vec::with_capacity(answers.len());
+            for Answer { question, variant, random, .. } in answers {
+                let Some(random) = random else { continue };
+                if let Some(curve) = &random.curve {
+                    row.push_curve(curves, (PROBE, &identity(), &method), (question.name(), &variant), curve);
+                }
+                let chance = random.score.ok();
+                lines.push(Line::perturbed(question, variant, random.score, chance));
+            }
+            row.push(out, PROBE, &identity(), &method, lines);
         }
     }
 }

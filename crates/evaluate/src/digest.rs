@@ -15,7 +15,11 @@ use crate::smooth::Smoothing;
 pub fn score(row: &Row, sums: &[f32], subject: &Subject, metrics: &[Metric]) -> Result<Vec<Scored>> {
     let applying = metrics.iter().filter(|metric| metric.applies(subject));
     let scored = applying.map(|&metric| match (metric, subject) {
-        (Metric::GridPointingGame(GridSmoothing::None), &Subject::Grid { size, cell }) => {
+        (Metric::GridPointingGame(GridSmoothing::None), &Subject::Grid { size, cell })
+        | (
+            Metric::DiFull(GridSmoothing::None) | Metric::DiPart(GridSmoothing::None),
+            &Subject::Cell { size, cell, .. },
+        ) => {
             if sums.len() != 2 * size * size {
                 return Err(row.wrong("its digest has not a positive and a negative sum for each cell"));
             }

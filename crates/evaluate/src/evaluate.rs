@@ -24,7 +24,7 @@ use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
 
 /// Raised when the same maps and configuration would get other scores.
-const ALGORITHM: u32 = 3;
+const ALGORITHM: u32 = 4;
 /// Directory of the curves.
 pub const CURVES_DIR: &str = "evaluate.curves";
 
@@ -137,7 +137,7 @@ fn plan(config: &Config) -> Result<Plan> {
 impl Inputs {
     fn open(stage: &Stage, config: &Config, again: &Again) -> Result<Self> {
         let open = |kind: ItemKind| Ok((kind, Reader::open(&stage.out.join(kind.dir()), &MAPS)?));
-        let maps = ItemKind::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+        let maps = ItemKind::kept(&stage.out)?.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
         let compact = CompactMaps::open(&stage.out)?;
         let in_full = maps.iter().any(|(kind, maps)| *kind == ItemKind::Scene && maps.rows() > 0);

@@ -5,6 +5,7 @@
 //! `randomisation` explains pictures again, with other weights.
 #![recursion_limit = "256"]
 
+mod chosen;
 pub mod cli;
 pub mod controls;
 pub mod digest;

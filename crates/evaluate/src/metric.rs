@@ -16,6 +16,7 @@ pub mod pointing_game;
 use std::fmt;
 use std::str::FromStr;
 
+use attribute::setting::Setting;
 use features::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,10 @@ use gini::Floor;
 pub enum Metric {
     /// Share of the positive mass in the target's grid cell.
     GridPointingGame(GridSmoothing),
+    /// The same in grids whose cells the backbone sees alone.
+    DiFull(GridSmoothing),
+    /// The same in grids whose heads see the features of a cell alone.
+    DiPart(GridSmoothing),
     /// Whether the strongest pixel lies on the target.
     PointingGame,
     /// Share of the positive mass in the target's boxes or masks.
@@ -67,6 +72,15 @@ pub enum Subject {
         /// The target's cell.
         cell: usize,
     },
+    /// A cell of such a grid, where it has a classification of its own.
+    Cell {
+        /// What the classification reads.
+        setting: Setting,
+        /// Cells a side.
+        size: usize,
+        /// The target's cell.
+        cell: usize,
+    },
     /// The boxes and masks of the target class in a scene.
     Scene(Target),
     /// A single tile, all of which is the target.
@@ -85,9 +99,13 @@ pub fn reference_smoothing(method: &str, gaussian: Smoothing) -> Smoothing {
 
 impl Metric {
     /// Every metric in every variant, the default variant first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::GridPointingGame(GridSmoothing::Reference),
         Self::GridPointingGame(GridSmoothing::None),
+        Self::DiFull(GridSmoothing::Reference),
+        Self::DiFull(GridSmoothing::None),
+        Self::DiPart(GridSmoothing::Reference),
+        Self::DiPart(GridSmoothing::None),
         Self::PointingGame,
         Self::EnergyPointingGame(Region::Boxes(Rounding::Unrounded)),
         Self::EnergyPointingGame(Region::Boxes(Rounding::Reference)),
@@ -105,6 +123,8 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Self::GridPointingGame(_) => "grid_pointing_game",
+            Self::DiFull(_) => "difull",
+            Self::DiPart(_) => "dipart",
             Self::PointingGame => "pointing_game",
             Self::EnergyPointingGame(_) => "energy_pointing_game",
             Self::BoundingBoxIou(_) => "bounding_box_iou",
@@ -119,10 +139,14 @@ impl Metric {
     pub fn variant(self) -> &'static str {
         match self {
             Self::GridPointingGame(GridSmoothing::Reference)
+            | Self::DiFull(GridSmoothing::Reference)
+            | Self::DiPart(GridSmoothing::Reference)
             | Self::EnergyPointingGame(Region::Boxes(Rounding::Reference))
             | Self::BoundingBoxIou(Rounding::Reference)
             | Self::Gini(Floor::Reference) => "reference",
-            Self::GridPointingGame(GridSmoothing::None) => "none",
+            Self::GridPointingGame(GridSmoothing::None)
+            | Self::DiFull(GridSmoothing::None)
+            | Self::DiPart(GridSmoothing::None) => "none",
             Self::EnergyPointingGame(Region::Boxes(Rounding::Unrounded))
             | Self::BoundingBoxIou(Rounding::Unrounded) => "unrounded",
             Self::EnergyPointingGame(Region::Masks) => "masks",
@@ -147,12 +171,17 @@ impl Metric {
     pub fn applies(self, subject: &Subject) -> bool {
         match self {
             Self::GridPointingGame(_) => matches!(subject, Subject::Grid { .. }),
+            Self::DiFull(_) => matches!(subject, Subject::Cell { setting: Setting::DiFull, .. }),
+            Self::DiPart(_) => matches!(subject, Subject::Cell { setting: Setting::DiPart, .. }),
             Self::EnergyPointingGame(region) => {
                 matches!(subject, Subject::Scene(target) if target.mask(region).is_some())
             }
             Self::BoundingBoxIou(_) => matches!(subject, Subject::Scene(_)),
-            Self::PointingGame => !matches!(subject, Subject::Tile),
-            Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => true,
+            Self::PointingGame => matches!(subject, Subject::Grid { .. } | Subject::Scene(_)),
+            // Cells with a classification of their own are there for one question only.
+            Self::Entropy | Self::Gini(_) | Self::ClassAgreement | Self::SeedStability => {
+                !matches!(subject, Subject::Cell { .. })
+            }
         }
     }
 
@@ -161,7 +190,12 @@ impl Metric {
     pub fn is_localisation(self) -> bool {
         matches!(
             self,
-            Self::GridPointingGame(_) | Self::PointingGame | Self::EnergyPointingGame(_) | Self::BoundingBoxIou(_)
+            Self::GridPointingGame(_)
+                | Self::DiFull(_)
+                | Self::DiPart(_)
+                | Self::PointingGame
+                | Self::EnergyPointingGame(_)
+                | Self::BoundingBoxIou(_)
         )
     }
 
@@ -185,11 +219,16 @@ impl Metric {
     /// The smoothing before this metric for a map of `method`; `gaussian` is the Gaussian for the map's size.
     pub fn smoothing(self, method: &str, gaussian: Smoothing) -> Smoothing {
         match self {
-            Self::GridPointingGame(GridSmoothing::Reference) | Self::PointingGame | Self::EnergyPointingGame(_) => {
-                reference_smoothing(method, gaussian)
-            }
+            Self::GridPointingGame(GridSmoothing::Reference)
+            | Self::DiFull(GridSmoothing::Reference)
+            | Self::DiPart(GridSmoothing::Reference)
+            | Self::PointingGame
+            | Self::EnergyPointingGame(_) => reference_smoothing(method, gaussian),
             Self::BoundingBoxIou(_) => bounding_box_iou::reference_settings(method, gaussian).0,
-            Self::GridPointingGame(GridSmoothing::None) | Self::Gini(_) => Smoothing::None,
+            Self::GridPointingGame(GridSmoothing::None)
+            | Self::DiFull(GridSmoothing::None)
+            | Self::DiPart(GridSmoothing::None)
+            | Self::Gini(_) => Smoothing::None,
             Self::ClassAgreement | Self::SeedStability => Smoothing::None,
             Self::Entropy => Smoothing::Avg5,
         }
@@ -199,6 +238,7 @@ impl Metric {
     pub fn chance(self, subject: &Subject) -> Option<f64> {
         match (self, subject) {
             (Self::GridPointingGame(_), Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
+            (Self::DiFull(_) | Self::DiPart(_), Subject::Cell { size, .. }) => Some(grid_pointing_game::chance(*size)),
             (Self::PointingGame, Subject::Grid { size, .. }) => Some(grid_pointing_game::chance(*size)),
             (Self::EnergyPointingGame(region), Subject::Scene(target)) => target.mask(region).and_then(Mask::chance),
             (Self::PointingGame, Subject::Scene(target)) => target.boxes.chance(),
@@ -210,7 +250,8 @@ impl Metric {
     /// apply, or is one of more than one map.
     pub fn score(self, positive: &Positive, method: &str, subject: &Subject) -> Score {
         match (self, subject) {
-            (Self::GridPointingGame(_), Subject::Grid { size, cell }) => {
+            (Self::GridPointingGame(_), Subject::Grid { size, cell })
+            | (Self::DiFull(_) | Self::DiPart(_), Subject::Cell { size, cell, .. }) => {
                 Ok(grid_pointing_game::score(positive, *size, *cell))
             }
             (Self::EnergyPointingGame(region), Subject::Scene(target)) => {

@@ -8,7 +8,7 @@
 //! - Source: most important first by Bach et al. 2015 and Petsiuk et al. 2018 (RISE), least important first by Srinivas
 //!   and Fleuret 2019 and the B-cos papers. The paper's own code has no such metric, its figure 2b has the second kind.
 //! - Range: a curve is divided by the confidence in the whole picture, so it starts at 1; 0 upwards. No level of chance
-//!   is known beforehand. All points of the axis count, both ends and the true shares between them.
+//!   is known beforehand: random orders of the same picture, asked of the same probe, are it. All points of the axis count, both ends and the true shares between them.
 //! - Cost: a forward pass a step, order and map; maps of one picture go through the backbone together.
 
 pub mod confidence;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use attribute::compact::Digests;
 use attribute::item::ItemKind;
+use attribute::setting::Setting;
 use attribute::table::MapRows;
 use features::error::{Error, Result};
 use rayon::prelude::*;
 
-use crate::controls;
+use crate::controls::{self, RandomOrders};
 use crate::digest;
 use crate::inputs::{ProbeIdentity, Probes, Scenes};
 use crate::map::{Map, Score, Undefined};
@@ -25,6 +26,10 @@ use crate::table::{CurveRows, ScoreRows};
 
 /// `item_kind` of a grid of images.
 pub const GRID: &str = ItemKind::Grid3.name();
+/// `item_kind` of a grid whose cells the backbone sees alone.
+pub const DIFULL: &str = ItemKind::DiFull3.name();
+/// `item_kind` of a grid whose heads see the features of a cell alone.
+pub const DIPART: &str = ItemKind::DiPart3.name();
 /// `item_kind` of a multi-object image.
 pub const SCENE: &str = ItemKind::Scene.name();
 /// `item_kind` of a single tile.
@@ -87,10 +92,11 @@ impl Line {
         Self { metric, variant, smoothing: Smoothing::None, value: score, chance: None, higher_is_better: false }
     }
 
-    fn perturbed(question: Question, variant: String, value: Score) -> Self {
+    /// The answer to a question about a perturbed picture.
+    pub fn perturbed(question: Question, variant: String, value: Score, chance: Option<f64>) -> Self {
         let higher_is_better = question.higher_is_better();
         let metric = question.name();
-        Self { metric, variant, smoothing: Smoothing::None, value, chance: None, higher_is_better }
+        Self { metric, variant, smoothing: Smoothing::None, value, chance, higher_is_better }
     }
 }
 
@@ -151,7 +157,9 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
     for &metric in &plan.metrics {
         let Some(peers) = metric.peers() else { continue };
         for (at, value) in agreements(&order, &known, peers, probes)? {
-            scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
+            if metric.applies(&subjects[at]) {
+                scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
+            }
         }
     }
     let asked = perturber.map(|perturber| perturber.answers(&order)).transpose()?;
@@ -159,23 +167,28 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
     let asked = randomiser.map(|randomiser| randomiser.answers(&order)).transpose()?;
     let mut randomised = asked.unwrap_or_default().into_iter();
     let (mut out, mut curves) = (ScoreRows::default(), CurveRows::default());
+    let mut random = RandomOrders::default();
     for (row, scored) in order.iter().zip(scored) {
         let probe_id = &row.rows.probe_id[row.at];
         let probe = probes.get(probe_id)?;
         let mut lines: Vec<Line> = scored.into_iter().map(Line::from).collect();
         let mut answers = answers.next().unwrap_or_default();
         answers.sort_unstable_by(|a, b| (a.question.name(), &a.variant).cmp(&(b.question.name(), &b.variant)));
+        random.note(row, &answers);
         for answer in answers {
             if let Some(curve) = &answer.curve {
-                row.push_curve(&mut curves, probe, answer.question.name(), &answer.variant, curve);
+                let (method, metric) = (&row.rows.method[row.at], answer.question.name());
+                row.push_curve(&mut curves, (probe_id, probe, method), (metric, &answer.variant), curve);
             }
-            lines.push(Line::perturbed(answer.question, answer.variant, answer.score));
+            let chance = answer.random.and_then(|random| random.score.ok());
+            lines.push(Line::perturbed(answer.question, answer.variant, answer.score, chance));
         }
         lines.extend(randomised.next().unwrap_or_default().into_iter().map(Line::randomised));
         lines.sort_unstable_by(|a, b| (a.metric, &a.variant).cmp(&(b.metric, &b.variant)));
         row.push(&mut out, probe_id, probe, &row.rows.method[row.at], lines);
     }
     controls::append(&mut out, &order, &subjects, plan);
+    random.append(&mut out, &mut curves);
     Ok((out, curves))
 }
 
@@ -268,12 +281,16 @@ impl<'a> Row<'a> {
     fn subject(&self, scenes: Option<&Scenes>) -> Result<Subject> {
         let Row { rows, at, .. } = *self;
         match (rows.item_kind[at].as_str(), rows.grid_size[at]) {
-            (GRID, Some(size)) => {
+            (kind @ (GRID | DIFULL | DIPART), Some(size)) => {
                 let (size, cell) = (size.max(0) as usize, usize::try_from(rows.target_index[at]).unwrap_or(usize::MAX));
                 if cell >= size * size {
                     return Err(self.wrong("its target is outside the grid"));
                 }
-                Ok(Subject::Grid { size, cell })
+                Ok(match kind {
+                    DIFULL => Subject::Cell { setting: Setting::DiFull, size, cell },
+                    DIPART => Subject::Cell { setting: Setting::DiPart, size, cell },
+                    _ => Subject::Grid { size, cell },
+                })
             }
             (SCENE, None) => {
                 let scenes = scenes.ok_or_else(|| self.wrong("it is a scene in a table of grids"))?;
@@ -311,8 +328,14 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Appends the points of a curve of this row's map.
-    fn push_curve(&self, out: &mut CurveRows, probe: &ProbeIdentity, metric: &str, variant: &str, curve: &Curve) {
+    /// Appends the points of a curve about this row's item and target, of a probe's id, identity and method.
+    pub fn push_curve(
+        &self,
+        out: &mut CurveRows,
+        (probe_id, probe, method): (&str, &ProbeIdentity, &str),
+        (metric, variant): (&str, &str),
+        curve: &Curve,
+    ) {
         let Row { rows, at, .. } = *self;
         for &(share, value) in curve.points() {
             out.item.push(rows.item[at].clone());
@@ -320,9 +343,9 @@ impl<'a> Row<'a> {
             out.target_index.push(rows.target_index[at]);
             out.target_class.push(rows.target_class[at]);
             out.backbone.push(probe.backbone.clone());
-            out.probe_id.push(rows.probe_id[at].clone());
+            out.probe_id.push(probe_id.to_string());
             out.seed.push(probe.seed);
-            out.method.push(rows.method[at].clone());
+            out.method.push(method.to_string());
             out.metric.push(metric.to_string());
             out.variant.push(variant.to_string());
             out.removed.push(share);

@@ -9,8 +9,12 @@ pub const SCORES: Table = Table {
     version: Version::new(1, 1),
     row: "one metric of one attribution map, or of a control; key: item, target_index, probe_id, method, metric, variant",
     columns: &[
-        Column::new("item", Values::Text, "grid, scene or tile, such as grid3/0012"),
-        Column::new("item_kind", Values::Text, "grid, scene or tile"),
+        Column::new("item", Values::Text, "grid, scene or tile, such as grid3/0012 or difull3/0012"),
+        Column::new(
+            "item_kind",
+            Values::Text,
+            "grid, scene or tile; difull or dipart for grids whose cells have a classification of their own",
+        ),
         Column::nullable("grid_size", Values::I32, "cells on a side of the grid; null for scenes and tiles"),
         Column::new(
             "target_index",
@@ -32,12 +36,13 @@ pub const SCORES: Table = Table {
             "method",
             Values::Text,
             "attribution method; of controls uniform:METHOD (knows nothing) or oracle:METHOD (1 on the target), smoothed \
-             as maps of METHOD are",
+             as maps of METHOD are, and random:PROBE (a random order of the picture's units, as PROBE sees it)",
         ),
         Column::new(
             "metric",
             Values::Text,
-            "grid_pointing_game, pointing_game, energy_pointing_game, bounding_box_iou, entropy, gini, class_agreement \
+            "grid_pointing_game, difull and dipart (the same share in grids whose cells have a classification of their own), \
+             pointing_game, energy_pointing_game, bounding_box_iou, entropy, gini, class_agreement \
              (correlation with the maps of other targets), seed_stability (correlation with the maps of other seeds), and \
              from perturbed pictures pixel_deletion, pixel_insertion (areas under curves) and sufficiency, and similarity to the \
              original map parameter_randomisation (other weights) and logit_randomisation (another class)",
@@ -45,7 +50,7 @@ pub const SCORES: Table = Table {
         Column::new(
             "variant",
             Values::Text,
-            "grid_pointing_game: reference (smoothed by method) or none; pointing_game: strict; energy_pointing_game and \
+            "grid_pointing_game, difull and dipart: reference (smoothed by method) or none; pointing_game: strict; energy_pointing_game and \
              bounding_box_iou: unrounded or reference (2 decimals); entropy: avg5; gini: relative (floor 1e-7 of the \
              maximum) or reference (floor 1e-7); class_agreement and seed_stability: pearson; of perturbation ORDER:UNIT:\
              BASELINE:CONFIDENCE, as in least_first:pixels:mean:softmax, all relative to the whole picture; of parameter_\
@@ -70,7 +75,8 @@ pub const SCORES: Table = Table {
         Column::nullable(
             "chance",
             Values::F64,
-            "expected value for a map that knows nothing; null where there is no such level",
+            "expected value for a map that knows nothing; of perturbation the score of a random order for the same target and \
+             probe; null where there is no such level",
         ),
         Column::new("higher_is_better", Values::Bool, "direction of the metric"),
     ],
@@ -87,9 +93,13 @@ pub const CURVES: Table = Table {
         Column::new("target_index", Values::I32, "place of the target, as in the score table"),
         Column::new("target_class", Values::I32, "class whose confidence is followed"),
         Column::new("backbone", Values::Text, "frozen network under the probe"),
-        Column::new("probe_id", Values::Text, "probe, unique in the experiment"),
+        Column::new("probe_id", Values::Text, "probe, unique in the experiment; control for random orders"),
         Column::new("seed", Values::I64, "seed of the probe's training"),
-        Column::new("method", Values::Text, "attribution method whose map gives the order"),
+        Column::new(
+            "method",
+            Values::Text,
+            "attribution method whose map gives the order; random:PROBE for a random one, as PROBE sees it",
+        ),
         Column::new("metric", Values::Text, "pixel_deletion or pixel_insertion"),
         Column::new("variant", Values::Text, "ORDER:UNIT:BASELINE:CONFIDENCE, as in the score table"),
         Column::new("removed", Values::F64, "share of the pixels that the baseline stands for, 0 and 1 included"),

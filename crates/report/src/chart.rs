@@ -144,7 +144,7 @@ impl Chart {
     }
 
     /// Where the marks of the legend stand, wrapped at `full`; a single series has none.
-    fn legend(&self, full: f64) -> Vec<(f64, f64)> {
+    pub fn legend(&self, full: f64) -> Vec<(f64, f64)> {
         let (mut x, mut y) = (8.0, 12.0);
         let of = |name: &String| {
             let width = 40.0 + 7.2 * name.chars().count() as f64;

@@ -225,7 +225,7 @@ mod tests {
     fn curves_begin_at_the_whole_picture() {
         let text = curves(&crate::fake::findings());
         let starts = text.lines().filter(|line| line.contains(",0,1,1,1,60,20,3")).count();
-        assert_eq!((starts, text.lines().count()), (4, 1 + 4 * 11), "{text}");
+        assert_eq!((starts, text.lines().count()), (8, 1 + 8 * 11), "{text}");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
-use crate::scores::{Cell, probe_name};
+use crate::scores::{Cell, probe_name, probe_seed};
 use crate::summary::Resampling;
 use crate::svg::{Anchor, Svg, ticks};
+use evaluate::controls::RANDOM;
 use evaluate::evaluate::CURVES_DIR;
 use evaluate::table::{CURVES, CurveRows};
 use features::artifact::{Manifest, Reader};
@@ -70,10 +71,14 @@ pub fn read(experiment: &Path, name: &str) -> Result<Vec<Curves>> {
         for row in (0..rows.len()).filter(shown) {
             let next = items.len() as u32;
             let item = *items.entry(rows.item[row].clone()).or_insert(next);
-            let probe = probe_name(&rows.probe_id[row]);
-            let key = [name.to_string(), rows.backbone[row].clone(), rows.method[row].clone(), probe];
+            // A random order is named after the probe that it was asked of.
+            let random = rows.method[row].strip_prefix(RANDOM).and_then(|rest| rest.strip_prefix(':'));
+            let (method, id) =
+                random.map_or((rows.method[row].as_str(), rows.probe_id[row].as_str()), |id| (RANDOM, id));
+            let seed = random.map_or(rows.seed[row], |id| probe_seed(id).unwrap_or_default());
+            let key = [name.to_string(), rows.backbone[row].clone(), method.to_string(), probe_name(id)];
             let value = rows.relative[row];
-            let cell = Cell { item, target: rows.target_index[row], seed: rows.seed[row], value, chance: None };
+            let cell = Cell { item, target: rows.target_index[row], seed, value, chance: None };
             // Shares are not negative, so their bits are in their order.
             found.entry(key).or_default().entry(rows.removed[row].to_bits()).or_default().push(cell);
         }
@@ -101,21 +106,30 @@ pub fn means(curves: &[Curves], roles: &Roles, resampling: Resampling) -> Vec<Me
     curves.par_iter().filter(|found| [&roles.ce, &roles.bce].contains(&&found.probe)).map(mean).collect()
 }
 
-/// One line of a panel: series, and its points.
+/// One line of a panel: series, and its points. Series behind the probes are their random orders.
 type Line<'a> = (usize, &'a [(f64, Estimate)]);
+
+/// Probes that are drawn.
+const PROBES: usize = 2;
 
 /// The mean curves of each backbone's main method: numbers as a chart, and their drawings, wide and narrow.
 pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
     let roles = &findings.roles;
     let lines = |backbone: &Backbone| -> Vec<Line> {
         let of = |(series, probe): (usize, &String)| {
-            let is_it = |mean: &&Mean| {
-                (&mean.experiment, &mean.backbone, mean.method.as_str(), &mean.probe)
-                    == (&backbone.experiment, &backbone.name, backbone.main_method(), probe)
+            let ours = || {
+                let here = |mean: &&Mean| (&mean.experiment, &mean.probe) == (&backbone.experiment, probe);
+                findings.curves.iter().filter(here)
             };
-            findings.curves.iter().find(is_it).map(|mean| (series, mean.points.as_slice()))
+            let is_it =
+                |mean: &&Mean| (&mean.backbone, mean.method.as_str()) == (&backbone.name, backbone.main_method());
+            // Without a curve of the method there is nothing to hold a random order against.
+            let Some(own) = ours().find(is_it) else { return vec![] };
+            let random = ours().find(|mean| mean.method == RANDOM);
+            let lines = [Some((series, own)), random.map(|mean| (series + PROBES, mean))];
+            lines.into_iter().flatten().map(|(series, mean)| (series, mean.points.as_slice())).collect()
         };
-        [&roles.ce, &roles.bce].into_iter().enumerate().filter_map(of).collect()
+        [&roles.ce, &roles.bce].into_iter().enumerate().flat_map(of).collect()
     };
     let title = |backbone: &Backbone| format!("{} · {}", backbone.name, labels::method(backbone.main_method()));
     let panels: Vec<(String, Vec<Line>)> = findings
@@ -130,7 +144,9 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
         title: "Confidence while pixels are removed, least important first".into(),
         axis: "Confidence left (%)".into(),
         range: (0.0, (top / 10.0).ceil() * 10.0),
-        series: vec!["Linear probe, CE".into(), "Linear probe, BCE".into()],
+        series: ["Linear probe, CE", "Linear probe, BCE", "CE, random order", "BCE, random order"]
+            .map(Into::into)
+            .into(),
         mark: Mark::Dot,
         panels: panels.iter().map(|(title, lines)| numbers(title, lines)).collect(),
     };
@@ -175,7 +191,7 @@ const MARKED: usize = 4;
 fn draw(chart: &Chart, panels: &[(String, Vec<Line>)], full: f64, across: usize) -> Svg {
     let height = HEAD + PLOT + FOOT;
     let mut svg = Svg::new(full, LEGEND + height * panels.len().div_ceil(across) as f64, &chart.title);
-    for (series, name) in chart.series.iter().enumerate() {
+    for (series, name) in chart.series.iter().take(PROBES).enumerate() {
         let x = 8.0 + 170.0 * series as f64;
         svg.mark((x, 12.0), series);
         svg.text((x + 12.0, 16.5), Anchor::Start, "", name);
@@ -204,13 +220,17 @@ fn draw_panel(svg: &mut Svg, chart: &Chart, panel: (&String, &[Line]), (left, to
     svg.line((from, low), (to, low), "axis");
     svg.text(((from + to) / 2.0, low + 38.0), Anchor::Middle, "soft", "Pixels removed, least important first (%)");
     svg.text((to, high - 8.0), Anchor::End, "soft", &chart.axis);
-    for (series, points) in lines {
+    for (series, points) in lines.iter().filter(|(series, _)| *series < PROBES) {
         let upper = points.iter().map(|(share, estimate)| (x(*share), y(estimate.high)));
         let lower = points.iter().rev().map(|(share, estimate)| (x(*share), y(estimate.low)));
         svg.area(&upper.chain(lower).collect::<Vec<_>>(), &format!("band fill-{series}"));
     }
     for (series, points) in lines {
         let middle: Vec<(f64, f64)> = points.iter().map(|(share, estimate)| (x(*share), y(estimate.mean))).collect();
+        if *series >= PROBES {
+            svg.curve(&middle, &format!("curve random line-{}", series - PROBES));
+            continue;
+        }
         svg.curve(&middle, &format!("curve line-{series}"));
         // Marks of two lines stand beside each other, not on one another.
         middle.iter().skip(2 * series).step_by(MARKED).for_each(|at| svg.mark(*at, *series));
@@ -228,15 +248,17 @@ pub fn made_up(experiment: &str, backbone: &str, method: &str) -> Vec<Curves> {
             };
             (0..60).map(cell).collect()
         };
+        let of_map = method != RANDOM;
         Curves {
             experiment: experiment.into(),
-            backbone: backbone.into(),
+            backbone: if of_map { backbone } else { "none" }.into(),
             method: method.into(),
             probe: probe.into(),
             points: (0..=10).map(|step| (f64::from(step) / 10.0, cells(f64::from(step) / 10.0))).collect(),
         }
     };
-    [("linear-bce", 4.0), ("linear-ce", 1.5)].map(of).into()
+    let powers = if method == RANDOM { [0.9, 0.8] } else { [4.0, 1.5] };
+    [("linear-bce", powers[0]), ("linear-ce", powers[1])].map(of).into()
 }
 
 #[cfg(test)]
@@ -268,7 +290,8 @@ mod tests {
         for svg in [wide, narrow] {
             let text = svg.inline();
             assert!(crate::svg::balanced(&text), "{text}");
-            assert_eq!((text.matches("class=\"curve").count(), text.matches("class=\"band").count()), (4, 4));
+            assert_eq!((text.matches("class=\"curve line").count(), text.matches("class=\"band").count()), (4, 4));
+            assert_eq!(text.matches("class=\"curve random").count(), 4);
             assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         }
         let empty = Findings::new(&Default::default(), &Default::default(), crate::fake::RESAMPLING);

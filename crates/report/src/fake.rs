@@ -8,6 +8,7 @@ use crate::heatmap;
 use crate::roles::{Metric, Roles};
 use crate::scores::{Cell, Key, Raw, Scores};
 use crate::summary::Resampling;
+use evaluate::controls::RANDOM;
 use evaluate::randomisation::Test;
 use features::random::{normal, stream, uniform};
 
@@ -287,8 +288,10 @@ pub fn inputs() -> Inputs {
         predictions: experiments.map(predictions).into(),
         trainings: experiments.iter().flat_map(|name| trainings(name)).collect(),
         curves: [
+            crate::curves::made_up("shapes-resnet", "resnet", RANDOM),
             crate::curves::made_up("shapes-resnet", "resnet", "lrp"),
             crate::curves::made_up("shapes-bcos", "bcos-resnet", "bcos"),
+            crate::curves::made_up("shapes-bcos", "bcos-resnet", RANDOM),
         ]
         .concat(),
         sources: experiments

@@ -3,6 +3,7 @@
 use crate::fake;
 use crate::roles::Metric;
 use attribute::table::{GRIDS, GridRows, MAPS, MapRows};
+use evaluate::controls;
 use evaluate::evaluate::CURVES_DIR;
 use evaluate::table::{CURVES, CurveRows, SCORES, ScoreRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Cells, Run, Shard, Table, TableSpec};
@@ -93,9 +94,11 @@ fn curves(experiment: &str) -> CurveRows {
                 rows.target_index.push(cell.target);
                 rows.target_class.push(0);
                 rows.backbone.push(found.backbone.clone());
-                rows.probe_id.push(format!("{}-s{}", found.probe, cell.seed));
-                rows.seed.push(cell.seed);
-                rows.method.push(found.method.clone());
+                let id = format!("{}-s{}", found.probe, cell.seed);
+                let random = found.method == controls::RANDOM;
+                rows.method.push(if random { format!("{}:{id}", found.method) } else { found.method.clone() });
+                rows.probe_id.push(if random { controls::PROBE.into() } else { id });
+                rows.seed.push(if random { 0 } else { cell.seed });
                 rows.metric.push(Metric::PixelDeletion.name().into());
                 rows.variant.push(Metric::PixelDeletion.variant().into());
                 rows.removed.push(*share);

@@ -3,9 +3,11 @@
 use crate::bootstrap::Estimate;
 use crate::chart::{Chart, Mark, Panel, Point, Row, range};
 use crate::curves;
+use crate::depth;
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
+use crate::scatter;
 use crate::svg::Svg;
 use evaluate::controls::Control;
 
@@ -62,6 +64,15 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             shift(findings),
         ),
         (
+            "depth",
+            "Probes of more layers",
+            format!(
+                "GridPG of each backbone's main method over the number of the probe's layers. A layered probe of one layer \
+                 is a linear one; B-cos layers carry the constant logit offset. {intervals}"
+            ),
+            depth::chart(findings),
+        ),
+        (
             "accuracy",
             "Accuracy of the probes",
             format!(
@@ -78,8 +89,22 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             Figure { name, title, caption, svg, narrow, chart }
         })
         .collect();
+    let at = figures.iter().take_while(|figure| ["localisation", "differences"].contains(&figure.name)).count();
+    figures.splice(at..at, against(findings));
     figures.extend(deletion(findings));
     figures
+}
+
+/// CE against BCE.
+fn against(findings: &Findings) -> Option<Figure> {
+    let (chart, svg, narrow) = scatter::figure(findings);
+    let caption = format!(
+        "Mean GridPG of the linear probe trained with CE (across) and with BCE (up), a mark a method. Above the dashed line \
+         BCE is better. Lines are 95 % bootstrap intervals over grids and probe seeds ({} resamples).",
+        findings.resampling.resamples
+    );
+    let title = "CE against BCE, by method and backbone";
+    (!chart.is_empty()).then_some(Figure { name: "scatter", title, caption, chart, svg, narrow })
 }
 
 /// The one figure of curves.
@@ -87,8 +112,9 @@ fn deletion(findings: &Findings) -> Option<Figure> {
     let (chart, svg, narrow) = curves::figure(findings);
     let caption = format!(
         "Softmax probability of the target in single tiles, as a share of that in the whole tile, while pixels are replaced by \
-         the tile's mean colour, least important first. A flat curve means that the map knew what the probe needs. Bands are \
-         95 % bootstrap intervals over tiles and probe seeds ({} resamples).",
+         the tile's mean colour, least important first. A flat curve means that the map knew what the probe needs; dotted is a \
+         random order of the same pixels, asked of the same probe. Bands are 95 % bootstrap intervals over tiles and probe \
+         seeds ({} resamples).",
         findings.resampling.resamples
     );
     let title = "What is left when unimportant pixels go";
@@ -250,7 +276,7 @@ mod tests {
         let figures = all(&crate::fake::findings());
         assert_eq!(
             figures.iter().map(|figure| figure.name).collect::<Vec<_>>(),
-            ["localisation", "differences", "shift", "accuracy", "deletion"]
+            ["localisation", "differences", "scatter", "shift", "accuracy", "deletion"]
         );
         for figure in figures {
             assert!(crate::svg::balanced(&figure.svg.inline()), "{}", figure.name);

@@ -34,6 +34,7 @@ pub fn method(name: &str) -> String {
         "score_cam" => "Score-CAM",
         "ablation_cam" => "Ablation-CAM",
         "deep_lift" => "DeepLIFT",
+        "random" => "Random order",
         other => other,
     };
     format!("{usual}{variant}")
@@ -49,6 +50,8 @@ pub fn method_rank(name: &str) -> usize {
 pub fn metric(name: &str) -> &str {
     match name {
         "grid_pointing_game" => "GridPG",
+        "difull" => "DiFull",
+        "dipart" => "DiPart",
         "energy_pointing_game" => "EPG",
         "entropy" => "Entropy",
         "gini" => "Gini",
@@ -102,6 +105,8 @@ pub fn probe(name: &str) -> String {
 pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
     match metric {
         Metric::GridPointingGame
+        | Metric::DiFull
+        | Metric::DiPart
         | Metric::EnergyPointingGame
         | Metric::EnergyOnMasks
         | Metric::PointingGame
@@ -117,6 +122,8 @@ pub fn scale(metric: Metric) -> (f64, usize, &'static str) {
 pub fn difference_unit(metric: Metric) -> &'static str {
     match metric {
         Metric::GridPointingGame
+        | Metric::DiFull
+        | Metric::DiPart
         | Metric::EnergyPointingGame
         | Metric::EnergyOnMasks
         | Metric::PointingGame

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod csv;
 pub mod curves;
 pub mod decomposition;
+pub mod depth;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -29,9 +30,11 @@ pub mod markdown;
 pub mod matched;
 pub mod page;
 pub mod pairs;
-pub mod read;
+pub mod raster;
+mod read;
 pub mod report;
 pub mod roles;
+pub mod scatter;
 pub mod scores;
 pub mod significance;
 pub mod signs;

@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::roles::{Backbone, Roles};
 use crate::summary::Resampling;
-use crate::{aggregate, csv, figures, latex, maps, markdown, page, read, table, tables, vega};
+use crate::{aggregate, csv, figures, latex, maps, markdown, page, raster, read, table, tables, vega};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Run, Shard, TableSpec};
 use features::error::{Error, Result};
 use features::stage::Stage;
@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same inputs would give another report.
-const ALGORITHM: u32 = 4;
+const ALGORITHM: u32 = 5;
 /// Name of the artifact in the report's directory.
 pub const NAME: &str = "report";
 
@@ -105,6 +105,9 @@ pub fn files(findings: &Findings) -> Result<Vec<(String, Vec<u8>)>> {
     files.extend(
         figures.iter().map(|figure| (format!("{NAME}.{}.svg", figure.name), figure.svg.standalone().into_bytes())),
     );
+    for figure in &figures {
+        files.push((format!("{NAME}.{}.png", figure.name), raster::png(&figure.svg)?));
+    }
     files.extend(
         figures
             .iter()
@@ -220,6 +223,7 @@ mod tests {
             "report.means.csv",
             "report.signs.tex",
             "report.shift.svg",
+            "report.shift.png",
             "report.shift.vl.json",
             "report.manifest.json",
             "report/part-00000-of-00001.parquet",

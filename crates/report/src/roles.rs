@@ -8,6 +8,10 @@ use serde::Deserialize;
 pub enum Metric {
     /// Share of positive relevance in the target's cell of a grid.
     GridPointingGame,
+    /// The same where the backbone sees each cell alone.
+    DiFull,
+    /// The same where the head sees the features of each cell alone.
+    DiPart,
     /// Share of positive relevance in the target's boxes in a scene.
     EnergyPointingGame,
     /// Share of positive relevance in the pixels of the target's objects in a scene, where there are masks.
@@ -32,8 +36,10 @@ pub enum Metric {
 
 impl Metric {
     /// Metrics of the score table.
-    pub const SCORED: [Self; 10] = [
+    pub const SCORED: [Self; 12] = [
         Self::GridPointingGame,
+        Self::DiFull,
+        Self::DiPart,
         Self::EnergyPointingGame,
         Self::EnergyOnMasks,
         Self::Entropy,
@@ -49,6 +55,8 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Self::GridPointingGame => "grid_pointing_game",
+            Self::DiFull => "difull",
+            Self::DiPart => "dipart",
             Self::EnergyPointingGame | Self::EnergyOnMasks => "energy_pointing_game",
             Self::Entropy => "entropy",
             Self::Gini => "gini",
@@ -92,11 +100,13 @@ impl Metric {
         }
     }
 
-    /// `grid`, `scene` or `tile`: what the report shows this metric on.
+    /// `grid`, `difull`, `dipart`, `scene` or `tile`: what the report shows this metric on.
     pub fn item_kind(self) -> &'static str {
         match self {
             Self::EnergyPointingGame | Self::EnergyOnMasks | Self::BoundingBoxIou => "scene",
             Self::PixelDeletion => "tile",
+            Self::DiFull => "difull",
+            Self::DiPart => "dipart",
             _ => "grid",
         }
     }
@@ -224,7 +234,7 @@ impl Backbone {
 
     /// Grid size that the report shows `metric` at.
     pub fn grid_size(&self, metric: Metric) -> Option<i32> {
-        (metric.item_kind() == "grid").then(|| self.grid_sizes.first().copied()).flatten()
+        ["grid", "difull", "dipart"].contains(&metric.item_kind()).then(|| self.grid_sizes.first().copied()).flatten()
     }
 }
 

@@ -129,6 +129,11 @@ pub fn probe_name(probe_id: &str) -> String {
     parts.join("-")
 }
 
+/// The seed in a probe's id.
+pub fn probe_seed(probe_id: &str) -> Option<i64> {
+    probe_id.split('-').skip(1).find_map(|part| part.strip_prefix('s')?.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +148,7 @@ mod tests {
             ("s1-ce", "s1-ce"),
         ] {
             assert_eq!(probe_name(id), name);
+            assert_eq!(probe_seed(id).is_some(), id != name, "{id}");
         }
     }
 

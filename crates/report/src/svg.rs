@@ -17,7 +17,7 @@ svg.figure .number{font-variant-numeric:tabular-nums}
 svg.figure .rule{stroke:var(--rule);stroke-width:1}svg.figure .axis{stroke:var(--soft);stroke-width:1}
 svg.figure .reference{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 svg.figure .whisker{stroke-width:2;stroke-linecap:round}svg.figure .dot{stroke:var(--paper);stroke-width:1.5}
-svg.figure .curve{fill:none;stroke-width:2}svg.figure .band{opacity:.18}
+svg.figure .curve{fill:none;stroke-width:2}svg.figure .random{stroke-width:1.5;stroke-dasharray:2 5}svg.figure .band{opacity:.18}
 svg.figure .bar{opacity:.85}svg.figure .ceiling{stroke:var(--ink);stroke-width:2}
 svg.figure .fill-0{fill:var(--series-0)}svg.figure .fill-1{fill:var(--series-1)}svg.figure .fill-2{fill:var(--series-2)}
 svg.figure .fill-3{fill:var(--series-3)}svg.figure .fill-4{fill:var(--series-4)}
@@ -127,6 +127,17 @@ impl Svg {
         )
     }
 
+    /// Width and height of the drawing, CSS pixels.
+    pub fn size(&self) -> (f64, f64) {
+        (self.width, self.height)
+    }
+
+    /// The figure on white for renderers that know neither variables of a style sheet nor dark mode.
+    pub fn plain(&self) -> String {
+        let style = format!("<style>{}</style>\n", plain_style());
+        self.inline().replacen("</title>\n", &format!("</title>\n{style}"), 1)
+    }
+
     /// The figure as a file, with its style and a background.
     pub fn standalone(&self) -> String {
         let style = format!(
@@ -134,6 +145,14 @@ impl Svg {
         );
         self.inline().replacen("</title>\n", &format!("</title>\n{style}"), 1)
     }
+}
+
+/// [`STYLE`] with its colours for light pages written out.
+fn plain_style() -> String {
+    let light = STYLE.split_once(":root{").and_then(|(_, rest)| rest.split_once('}')).map_or("", |(light, _)| light);
+    let rules = STYLE.lines().filter(|line| line.starts_with("svg.figure")).collect::<Vec<_>>().join("\n");
+    let colours = light.split(';').filter_map(|one| one.trim().split_once(':'));
+    colours.fold(rules, |rules, (name, colour)| rules.replace(&format!("var({name})"), colour))
 }
 
 /// Coordinates as the attribute `points` has them.
@@ -196,6 +215,14 @@ mod tests {
             assert!(text.contains("role=\"img\"") && text.contains("<title>a &lt; b &amp; c</title>"), "{text}");
         }
         assert!(!balanced("<a><b></a></b>") && !balanced("<a>"));
+    }
+
+    #[test]
+    fn a_plain_figure_has_no_variables() {
+        let text = Svg::new(10.0, 10.0, "t").plain();
+        assert!(balanced(&text) && !text.contains("var(") && !text.contains("@media"), "{text}");
+        // Of light pages.
+        assert!(text.contains(".fill-0{fill:#0072b2}") && text.contains("text{fill:#1b1f24}"), "{text}");
     }
 
     #[test]

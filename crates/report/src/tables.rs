@@ -1,6 +1,7 @@
 //! The report's tables, formatted once for the page, Markdown and LaTeX. The CSV files hold the plain numbers.
 
 mod compared;
+mod cut_off;
 mod sanity;
 
 use crate::bootstrap::Estimate;
@@ -62,6 +63,7 @@ pub fn all(findings: &Findings) -> Vec<Formatted> {
     let tables = [
         signs(findings),
         localisation(findings),
+        cut_off::table(findings),
         matched(findings),
         variance(findings),
         heads(findings),
@@ -342,6 +344,7 @@ mod tests {
             [
                 "signs",
                 "localisation",
+                "cutoff",
                 "matched",
                 "variance",
                 "probes",

@@ -21,6 +21,8 @@ use probe::weights::{Weights, to_safetensors};
 use super::*;
 use crate::compact::CompactMaps;
 
+mod cut_off;
+
 const PROBE_IDS: [&str; 3] = ["linear-ce-s0", "linear-bce-s0", "bcos1_offset-bce-s0"];
 
 /// A directory of one test, removed at its end.
@@ -357,6 +359,8 @@ fn what_cannot_be_done_says_why() {
         ("confident_for = [\"linear-nll-*\"]", 2, "linear-nll-*"),
         ("confidence = 0.995", 65, "lower `confidence`"),
         ("keep_bits = 0", 2, "keep_bits"),
+        ("settings = []", 2, "settings"),
+        ("settings = [\"dipart\", \"dipart\"]", 2, "settings names one twice"),
         ("methods = []", 2, "methods"),
         ("disk_budget = 0.001", 2, "disk_budget allows 1 MB"),
         ("disk_budget = \"20 kB\"", 2, "disk_budget allows 20 kB"),

@@ -10,10 +10,16 @@ use crate::score::score;
 const SIDE: usize = 48;
 const CELL: usize = SIDE / 3;
 
-fn subjects() -> [Subject; 2] {
+fn subjects() -> [Subject; 4] {
     let object = Box2 { class: 0, xmin: 0, ymin: 0, xmax: CELL as i32, ymax: CELL as i32 };
     let boxes = Mask::union(&[object], (SIDE, SIDE), (SIDE, SIDE));
-    [Subject::Grid { size: 3, cell: 0 }, Subject::Scene(Target { masks: Some(boxes.clone()), boxes })]
+    let cell = |setting| Subject::Cell { setting, size: 3, cell: 0 };
+    [
+        Subject::Grid { size: 3, cell: 0 },
+        Subject::Scene(Target { masks: Some(boxes.clone()), boxes }),
+        cell(Setting::DiFull),
+        cell(Setting::DiPart),
+    ]
 }
 
 /// 1 on the target, 0 elsewhere.
@@ -47,6 +53,10 @@ fn uniform_maps_are_at_chance() {
     check(&uniform, "grid_pointing_game:none", 1.0 / 9.0, 1e-9);
     // The zero-padded mean darkens borders: a ring of 2 pixels loses about 4 % of the map's mass, more at corners.
     check(&uniform, "grid_pointing_game:reference", 1.0 / 9.0, 0.005);
+    for metric in ["difull", "dipart"] {
+        check(&uniform, &format!("{metric}:none"), 1.0 / 9.0, 1e-9);
+        check(&uniform, metric, 1.0 / 9.0, 0.005);
+    }
     check(&uniform, "energy_pointing_game", 1.0 / 9.0, 0.005);
     check(&uniform, "energy_pointing_game:masks", 1.0 / 9.0, 0.005);
     check(&uniform, "entropy", ((SIDE * SIDE) as f64).log2(), 0.02);
@@ -60,7 +70,17 @@ fn uniform_maps_are_at_chance() {
 fn one_pixel_is_all_or_nothing() {
     for (at, hit) in [(5 * SIDE + 5, 1.0), (30 * SIDE + 30, 0.0)] {
         let map = one_pixel(at);
-        for metric in ["grid_pointing_game:none", "grid_pointing_game", "pointing_game", "energy_pointing_game"] {
+        for metric in [
+            "grid_pointing_game:none",
+            "grid_pointing_game",
+            "difull:none",
+            "difull",
+            "dipart:none",
+            "dipart",
+            "pointing_game",
+            "energy_pointing_game",
+            "energy_pointing_game:masks",
+        ] {
             check(&map, metric, hit, 1e-9);
         }
         // Smoothed, it is 25 equal pixels.
@@ -73,11 +93,14 @@ fn one_pixel_is_all_or_nothing() {
 #[test]
 fn oracles_reach_the_ceiling() {
     let map = oracle();
-    check(&map, "grid_pointing_game:none", 1.0, 1e-9);
+    for metric in ["grid_pointing_game:none", "difull:none", "dipart:none"] {
+        check(&map, metric, 1.0, 1e-9);
+    }
     check(&map, "pointing_game", 1.0, 1e-9);
     // Smoothing carries some mass over two sides of the cell: the ceiling of a smoothed game is below 1.
-    check(&map, "grid_pointing_game", 0.925, 0.03);
-    check(&map, "energy_pointing_game", 0.925, 0.03);
+    for metric in ["grid_pointing_game", "difull", "dipart", "energy_pointing_game", "energy_pointing_game:masks"] {
+        check(&map, metric, 0.925, 0.03);
+    }
     check(&map, "bounding_box_iou", 1.0, 0.15);
     check(&map, "gini:relative", 1.0 - 1.0 / 9.0, 1e-3);
 }

@@ -1,13 +1,11 @@
 //! The perturbation metrics of an experiment: what they need besides the maps, and the answers for a part of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use attribute::attribute::GRIDS_DIR;
 use attribute::compact::CompactMaps;
 use attribute::item::ItemKind;
 use attribute::method::lrp;
-use attribute::table::{GRIDS, GridRows, MapRows};
-use features::artifact::{Columns, Input, Reader};
+use features::artifact::{Input, Reader};
 use features::backbone::Backbone;
 use features::error::{Error, Result};
 use features::extract::FeaturesConfig;
@@ -20,9 +18,10 @@ use features::tensor::Device;
 use super::confidence::Confidence;
 use super::curve::{Curve, relative};
 use super::engine::{self, Asked};
-use super::pictures::{self, Recipe};
-use super::ranking::{Cut, First, Ranking, ties};
+use super::pictures;
+use super::ranking::{Cut, First, Ranking, random, ties};
 use super::settings::{Question, Settings, names};
+use crate::chosen::{Chosen, recipes};
 use crate::map::Score;
 use crate::rows::Row;
 
@@ -62,6 +61,17 @@ pub struct Answer {
     /// The score, relative to the confidence in the whole picture.
     pub score: Score,
     /// Confidences over the share removed, where the question has a curve and the map an order.
+    pub curve: Option<Curve>,
+    /// What a map that knows nothing gets for the same target and probe; none where that was not asked.
+    pub random: Option<Random>,
+}
+
+/// The control of an answer: the same question about random orders of the picture's units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Random {
+    /// Mean over the orders.
+    pub score: Score,
+    /// The curve of the first order.
     pub curve: Option<Curve>,
 }
 
@@ -143,17 +153,35 @@ impl Perturber {
             }
             match Ranking::of(map.values, &pieces, &ties) {
                 Ok(ranking) => ranked.push((at, head, self.script(&ranking), ranking)),
-                Err(reason) => answers[at] = self.each(|_, _| (Err(reason), None)),
+                Err(reason) => answers[at] = self.each(|_, _| (Err(reason), None, None)),
             }
         }
+        let orders = (0..self.settings.random_orders).map(|draw| {
+            let ranking = Ranking::in_order(&pieces, &random(pieces.count, self.seed, rows[0].key().0, draw));
+            (self.script(&ranking), ranking)
+        });
+        let orders: Vec<(Script, Ranking)> = orders.collect();
+        // All maps of a probe share its random orders, and all probes their passes.
+        let mut probes: Vec<(&str, &Network)> =
+            ranked.iter().map(|(at, head, ..)| (rows[*at].key().2, *head)).collect();
+        probes.sort_unstable_by_key(|(probe, _)| *probe);
+        probes.dedup_by_key(|(probe, _)| *probe);
         let image = self.preprocess.apply(std::slice::from_ref(picture), &self.device);
         let baseline = self.settings.baseline.of(&image, &self.bounds.0, &self.bounds.1);
         let picture = engine::Picture { backbone: &self.backbone, image, baseline, chunk: &self.chunk };
-        let asked: Vec<Asked> = ranked
-            .iter()
-            .map(|(_, head, script, ranking)| Asked { head, ranking, cuts: script.cuts.clone() })
-            .collect();
-        for ((at, _, script, ranking), logits) in ranked.iter().zip(engine::logits(&picture, &asked)?) {
+        let mapped = ranked.iter().map(|(_, head, script, ranking)| Asked {
+            heads: vec![head],
+            ranking,
+            cuts: script.cuts.clone(),
+        });
+        let heads: Vec<&Network> = probes.iter().map(|(_, head)| *head).collect();
+        let unmapped =
+            orders.iter().map(|(script, ranking)| Asked { heads: heads.clone(), ranking, cuts: script.cuts.clone() });
+        let asked: Vec<Asked> = mapped.chain(unmapped).collect();
+        let mut found = engine::logits(&picture, &asked)?;
+        let of_orders = found.split_off(ranked.len());
+        for ((at, _, script, ranking), logits) in ranked.iter().zip(found) {
+            let logits = &logits[0];
             let target = usize::try_from(rows[*at].target_class()).ok().filter(|class| *class < logits[0].len());
             let target = target.ok_or_else(|| rows[*at].wrong("its probe has no logit for its class"))?;
             let (logit, explained) = (logits[0][target], rows[*at].logit());
@@ -162,30 +190,48 @@ impl Perturber {
                 let what = format!("it explains a logit of {explained}, backbone and probe now give {logit}");
                 return Err(rows[*at].wrong(&what));
             }
+            let probe = probes.iter().position(|(probe, _)| *probe == rows[*at].key().2);
+            let probe = probe.expect("every probe that was asked about a map is asked about random orders");
             answers[*at] = self.each(|index, confidence| {
-                let value = |place: usize| confidence.of(&logits[place], target);
-                let places = &script.places[index];
-                match self.settings.metrics[index].first() {
-                    None => (relative(value(places[0]), value(0)), None),
-                    Some(_) => {
-                        let points = places.iter().map(|&place| (ranking.share(script.cuts[place]), value(place)));
-                        let curve = Curve::new(points.collect());
-                        (curve.relative().map(|curve| curve.area()), Some(curve))
-                    }
-                }
+                let (score, curve) = self.answer(index, confidence, (script, ranking), logits, target);
+                let random = orders.iter().zip(&of_orders).map(|((script, ranking), logits)| {
+                    self.answer(index, confidence, (script, ranking), &logits[probe], target)
+                });
+                (score, curve, mean(random.collect()))
             });
         }
         Ok(answers)
     }
 
+    /// The answer to question number `index` about an order, from the logits under its cuts.
+    fn answer(
+        &self,
+        index: usize,
+        confidence: Confidence,
+        (script, ranking): (&Script, &Ranking),
+        logits: &[Vec<f32>],
+        target: usize,
+    ) -> (Score, Option<Curve>) {
+        let value = |place: usize| confidence.of(&logits[place], target);
+        let places = &script.places[index];
+        match self.settings.metrics[index].first() {
+            None => (relative(value(places[0]), value(0)), None),
+            Some(_) => {
+                let points = places.iter().map(|&place| (ranking.share(script.cuts[place]), value(place)));
+                let curve = Curve::new(points.collect());
+                (curve.relative().map(|curve| curve.area()), Some(curve))
+            }
+        }
+    }
+
     /// An answer for each question and scale.
-    fn each(&self, answer: impl Fn(usize, Confidence) -> (Score, Option<Curve>)) -> Vec<Answer> {
+    fn each(&self, answer: impl Fn(usize, Confidence) -> (Score, Option<Curve>, Option<Random>)) -> Vec<Answer> {
         let mut answers = Vec::new();
         for (index, &question) in self.settings.metrics.iter().enumerate() {
             for &confidence in &self.settings.confidence {
-                let (score, curve) = answer(index, confidence);
+                let (score, curve, random) = answer(index, confidence);
                 let variant = self.settings.variant(question, confidence);
-                answers.push(Answer { question, confidence, variant, score, curve });
+                answers.push(Answer { question, confidence, variant, score, curve, random });
             }
         }
         answers
@@ -214,6 +260,15 @@ impl Perturber {
     }
 }
 
+/// The control from the answers about random orders; none where there is no order.
+// All orders begin with the whole picture, so an undefined confidence there leaves all of them undefined.
+fn mean(answers: Vec<(Score, Option<Curve>)>) -> Option<Random> {
+    let count = answers.len() as f64;
+    let score = answers.iter().map(|(score, _)| *score).sum::<Score>().map(|sum| sum / count);
+    let (_, curve) = answers.into_iter().next()?;
+    Some(Random { score, curve })
+}
+
 /// The backbone that made `maps`; `what` are the metrics that run it again, and the section that asks for them.
 ///
 /// # Errors
@@ -240,68 +295,8 @@ pub(crate) fn reopened(
 }
 
 /// What forward passes of the largest picture take of memory.
-pub(crate) fn need(
-    backbone: &Network,
-    preprocess: &Preprocess,
-    pictures: &HashMap<String, Rgb>,
-    device: &Device,
-) -> Need {
+fn need(backbone: &Network, preprocess: &Preprocess, pictures: &HashMap<String, Rgb>, device: &Device) -> Need {
     let most = pictures.values().max_by_key(|picture| picture.height * picture.width);
     let shape = most.map_or([1; 3], |picture| [preprocess.channels, picture.height, picture.width]);
     Need::forward(backbone, shape, device)
-}
-
-/// Which items a section of the experiment file chooses.
-pub(crate) struct Chosen<'a> {
-    /// The section's name.
-    pub section: &'static str,
-    /// Kinds.
-    pub items: &'a [String],
-    /// The first so many of each kind.
-    pub most: Option<usize>,
-}
-
-/// What the items are made of that are chosen.
-pub(crate) fn recipes(
-    stage: &Stage,
-    chosen: &Chosen,
-    maps: &[(ItemKind, Reader)],
-    compact: Option<&CompactMaps>,
-) -> Result<Vec<Recipe>> {
-    let mut recipes = Vec::new();
-    let mut grids: HashMap<String, Recipe> = HashMap::new();
-    if chosen.items.iter().any(|kind| kind == ItemKind::Grid3.name()) {
-        let rows = GridRows::from_cells(Reader::open(&stage.out.join(GRIDS_DIR), &GRIDS)?.read_all()?)?;
-        grids.extend(Recipe::grids(&rows).map(|recipe| (recipe.item.clone(), recipe)));
-    }
-    for (kind, reader) in maps.iter().filter(|(kind, _)| chosen.items.iter().any(|name| name == kind.name())) {
-        let mut seen: HashSet<String> = HashSet::new();
-        for part in 0..reader.parts() {
-            let mut items: Vec<String> = Columns::new(reader.read_columns(part, &[MapRows::ITEM])?).next()?;
-            if let Some(compact) = compact {
-                items.extend(compact.items(part, *kind)?);
-            }
-            for item in items {
-                if chosen.most.is_some_and(|most| seen.len() >= most) || !seen.insert(item.clone()) {
-                    continue;
-                }
-                recipes.push(match kind {
-                    ItemKind::Tile | ItemKind::Scene => Recipe::image(&item),
-                    ItemKind::Grid3 | ItemKind::Grid2 => grids.remove(&item).ok_or_else(|| {
-                        let dir = stage.out.join(GRIDS_DIR);
-                        Error::BadData(format!("{}: has no row of `{item}`; run `attribute` again", dir.display()))
-                    })?,
-                });
-            }
-        }
-    }
-    if recipes.is_empty() {
-        return Err(Error::Usage(format!(
-            "[{}] items asks for maps of kind {}, and there are none; set `tiles` in [attribute], or \
-             name other kinds",
-            chosen.section,
-            chosen.items.join(", ")
-        )));
-    }
-    Ok(recipes)
 }

@@ -40,7 +40,23 @@ pub fn ties(units: usize, seed: u64, item: &str) -> Vec<usize> {
     order
 }
 
+/// A random order of units, a place for each, which knows nothing of the picture or of any map; `draw` counts the orders
+/// of an item.
+pub fn random(units: usize, seed: u64, item: &str, draw: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..units).collect();
+    shuffle(&mut stream(seed, &["perturbation", "random", item, &draw.to_string()]), &mut order);
+    order
+}
+
 impl Ranking {
+    /// Units in a given order: a place for each.
+    ///
+    /// Panics when there are not as many places as units.
+    pub fn in_order(pieces: &Pieces, places: &[usize]) -> Self {
+        // Where nothing differs, the order among equals decides.
+        Self::of(&vec![0.0; pieces.labels.len()], pieces, places).expect("zeros are finite")
+    }
+
     /// Puts units in order by the mean of the signed map in them; equal ones by `ties`.
     ///
     /// # Errors
@@ -158,6 +174,21 @@ mod tests {
             both.sort_unstable();
             assert_eq!(both, [0, 1, 2, 3, 4, 5]);
         }
+    }
+
+    #[test]
+    fn random_orders_are_permutations_of_their_own() {
+        let order = random(9, 5, "test/00001", 0);
+        assert_eq!(order, random(9, 5, "test/00001", 0));
+        for other in [random(9, 5, "test/00001", 1), random(9, 5, "test/00002", 0), random(9, 6, "test/00001", 0)] {
+            assert_ne!(order, other);
+        }
+        assert_ne!(order, ties(9, 5, "test/00001"), "the order among equals is another");
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..9).collect::<Vec<_>>());
+        let ranking = Ranking::in_order(&pixels(9), &order);
+        assert_eq!(ranking.places, order);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::confidence::Confidence;
 use super::ranking::First;
 use super::unit::Unit;
+use crate::chosen::wrong_items;
 
 /// What is measured, how and on which maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Settings {
     pub steps: usize,
     /// What is removed at a time.
     pub unit: Unit,
+    /// Random orders of each picture, whose mean score is the level of chance; 0 for none. They share their passes over
+    /// probes and methods.
+    pub random_orders: usize,
     /// What takes the place of removed pixels.
     pub baseline: Baseline,
     /// Scales of confidence; they share their passes.
@@ -50,6 +54,7 @@ impl Default for Settings {
             methods: vec![],
             steps: 20,
             unit: Unit::Pixels,
+            random_orders: 1,
             baseline: Baseline::Mean,
             confidence: Confidence::ALL.to_vec(),
             chunk: Batch::Auto,
@@ -68,12 +73,8 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] naming the key.
     pub fn checked(&self) -> Result<Self> {
-        let kinds = ["tile", "scene", "grid"];
-        let unknown = self.items.iter().find(|kind| !kinds.contains(&kind.as_str()));
-        let wrong = if let Some(kind) = unknown {
-            format!("items names `{kind}`; use some of {}", kinds.join(", "))
-        } else if self.items.is_empty() {
-            "items is empty; name at least one kind, or leave metrics empty".to_string()
+        let wrong = if let Some(wrong) = wrong_items(&self.items) {
+            wrong
         } else if self.confidence.is_empty() {
             "confidence is empty; name at least one scale, such as softmax".to_string()
         } else if self.steps == 0 {

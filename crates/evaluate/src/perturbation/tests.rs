@@ -7,7 +7,7 @@ use features::tensor::{Tensor, cpu, from_vec};
 use super::confidence::Confidence;
 use super::curve::Curve;
 use super::engine::{Asked, Logits, Picture, logits};
-use super::ranking::{Cut, First, Ranking, ties};
+use super::ranking::{Cut, First, Ranking, random, ties};
 use super::unit::Pieces;
 use crate::fixtures::{assert_close, random_map};
 
@@ -57,8 +57,8 @@ impl Setting {
     fn curve(&self, head: &Network, map: &[f32], first: First, scale: Confidence, target: usize) -> Curve {
         let ranking = ranking(map);
         let cuts = ranking.steps(first, AREA);
-        let found = self.ask(7, &[Asked { head, ranking: &ranking, cuts: cuts.clone() }]);
-        let points = cuts.iter().zip(&found[0]).map(|(cut, logits)| (ranking.share(*cut), scale.of(logits, target)));
+        let found = self.ask(7, &[Asked { heads: vec![head], ranking: &ranking, cuts: cuts.clone() }]);
+        let points = cuts.iter().zip(&found[0][0]).map(|(cut, logits)| (ranking.share(*cut), scale.of(logits, target)));
         Curve::new(points.collect())
     }
 }
@@ -212,7 +212,7 @@ fn batches_and_company_change_no_bit() {
     let rankings: Vec<Ranking> = (20..24).map(|seed| ranking(&values(seed, AREA))).collect();
     let asked = |at: usize| {
         let cuts = rankings[at].steps(if at < 2 { First::Least } else { First::Most }, 9);
-        Asked { head: if at.is_multiple_of(2) { &head } else { &other }, ranking: &rankings[at], cuts }
+        Asked { heads: vec![if at.is_multiple_of(2) { &head } else { &other }], ranking: &rankings[at], cuts }
     };
     let together = setting.ask(5, &[0, 1, 2, 3].map(asked));
     for chunk in [1, 3, 64] {
@@ -227,6 +227,41 @@ fn batches_and_company_change_no_bit() {
 }
 
 #[test]
+fn heads_of_one_order_share_its_passes() {
+    let (_, _, backbone, head) = nonlinear();
+    let other = Network::new(vec![Layer::Offset(1.0), head.layers[0].clone(), Layer::GlobalAvgPool]);
+    let setting = Setting { backbone, image: values(6, CHANNELS * AREA), baseline: values(7, CHANNELS * AREA) };
+    let order = Ranking::in_order(&pixels(), &random(AREA, 0, "test", 0));
+    let cuts = order.steps(First::Least, 6);
+    let ask = |heads: Vec<&Network>| setting.ask(4, &[Asked { heads, ranking: &order, cuts: cuts.clone() }]).remove(0);
+    let both = ask(vec![&head, &other]);
+    assert_eq!(both, [ask(vec![&head]).remove(0), ask(vec![&other]).remove(0)]);
+    assert_ne!(both[0], both[1]);
+}
+
+/// The area of a random order is, on average, that of the mean of what remains: for a linear network and logits a
+/// straight line from the picture to the baseline.
+#[test]
+fn random_orders_are_at_the_level_of_chance() {
+    let (weights, head) = linear();
+    let (image, baseline) = (values(2, CHANNELS * AREA), vec![0.0; CHANNELS * AREA]);
+    let setting = Setting { backbone: Network::default(), image, baseline };
+    let whole: f64 = contributions(&weights, &setting.image, &setting.baseline, 0).iter().sum();
+    let area = |draw: usize| {
+        let order = Ranking::in_order(&pixels(), &random(AREA, 0, "test", draw));
+        let cuts = order.steps(First::Least, AREA);
+        let found = setting.ask(16, &[Asked { heads: vec![&head], ranking: &order, cuts: cuts.clone() }]);
+        let points = cuts.iter().zip(&found[0][0]).map(|(cut, logits)| (order.share(*cut), f64::from(logits[0])));
+        Curve::new(points.collect()).area()
+    };
+    let areas: Vec<f64> = (0..400).map(area).collect();
+    let mean = areas.iter().sum::<f64>() / 400.0;
+    let deviation = (areas.iter().map(|area| (area - mean).powi(2)).sum::<f64>() / 399.0).sqrt();
+    // Half of the whole logit, within four standard errors.
+    assert!((mean - whole / 2.0).abs() < 4.0 * deviation / 20.0, "{mean} of {whole}, deviation {deviation}");
+}
+
+#[test]
 fn what_the_best_pixels_keep_is_a_point_of_the_curve() {
     let (_, _, backbone, head) = nonlinear();
     let setting = Setting { backbone, image: values(6, CHANNELS * AREA), baseline: values(7, CHANNELS * AREA) };
@@ -234,7 +269,7 @@ fn what_the_best_pixels_keep_is_a_point_of_the_curve() {
     let ranking = ranking(&map);
     let kept = ranking.keep(20);
     assert_eq!(kept, Cut { first: First::Least, units: 24 });
-    let found = setting.ask(4, &[Asked { head: &head, ranking: &ranking, cuts: vec![kept] }]);
+    let found = setting.ask(4, &[Asked { heads: vec![&head], ranking: &ranking, cuts: vec![kept] }]);
     let curve = setting.curve(&head, &map, First::Least, Confidence::Sigmoid, 0);
-    assert_eq!(curve.points()[24], (0.8, Confidence::Sigmoid.of(&found[0][0], 0)));
+    assert_eq!(curve.points()[24], (0.8, Confidence::Sigmoid.of(&found[0][0][0], 0)));
 }

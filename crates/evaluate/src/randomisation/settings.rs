@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::redraw::Redraw;
 use super::similarity::Similarity;
+use crate::chosen::wrong_items;
 
 /// What is measured, how and on which maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,12 +56,8 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] naming the key.
     pub fn checked(&self) -> Result<Self> {
-        let kinds = ["tile", "scene", "grid"];
-        let unknown = self.items.iter().find(|kind| !kinds.contains(&kind.as_str()));
-        let wrong = if let Some(kind) = unknown {
-            format!("items names `{kind}`; use some of {}", kinds.join(", "))
-        } else if self.items.is_empty() {
-            "items is empty; name at least one kind, or leave metrics empty".to_string()
+        let wrong = if let Some(wrong) = wrong_items(&self.items) {
+            wrong
         } else if self.similarity.is_empty() {
             "similarity is empty; name at least one measure, such as pearson".to_string()
         } else if self.most == 0 {

@@ -1,0 +1,135 @@
+//! What explains items: an explainer for each setting, with and without integrated gradients.
+
+use std::collections::BTreeSet;
+
+use features::{
+    error::Result,
+    preprocess::Preprocess,
+    stage::{Batches, Need, Stage},
+    tensor::{Device, to_vec},
+};
+
+use super::{Job, rows::ItemRows};
+use crate::{
+    explain::{Explainer, Head},
+    item::Item,
+    method::{Method, lrp},
+    setting::Setting,
+    storage::Storage,
+};
+
+/// Cotangents or inputs at once that are fast: on the CPU, where items run side by side, and on an accelerator.
+pub const FAST_CPU: usize = 8;
+const FAST: usize = 32;
+
+/// All that is needed to explain an item.
+pub(crate) struct Worker {
+    preprocess: Preprocess,
+    device: Device,
+    keep_bits: u32,
+    storage: Storage,
+    chunk: Batches,
+    explainers: Vec<Explainers>,
+}
+
+/// What explains the items of one setting and, where cells are cut off from each other, of one size.
+struct Explainers {
+    setting: Setting,
+    size: usize,
+    full: Explainer,
+    /// Without integrated gradients, for items outside their scope.
+    short: Explainer,
+}
+
+impl Worker {
+    pub(crate) fn new(job: &Job, stage: &Stage) -> Result<Self> {
+        let Job { config, backbone, heads, device, .. } = job;
+        let preprocess = backbone.encoding.preprocess();
+        let fast = if let Device::Flex(_) = device { FAST_CPU } else { FAST };
+        let chunk = stage.batch(config.chunk, fast, need(job, &preprocess), device)?;
+        let settings = config.settings(stage.seed, chunk.size());
+        let mut fewer = heads.clone();
+        for head in &mut fewer {
+            head.methods.retain(|method| *method != Method::IntegratedGradients);
+        }
+        fewer.retain(|head| !head.methods.is_empty());
+        let explain = |heads: &[Head], (setting, size): (Setting, usize)| {
+            let heads = heads.iter().map(|head| setting.head(head, size)).collect();
+            let network = setting.backbone(&backbone.network, size);
+            Explainer::with_bounds(network, lrp::bounds(&backbone.encoding), heads, settings.clone())
+        };
+        let views: BTreeSet<(Setting, usize)> = job.items.iter().map(view).collect();
+        let explainers = views.into_iter().map(|view| {
+            let (setting, size) = view;
+            Ok(Explainers { setting, size, full: explain(heads, view)?, short: explain(&fewer, view)? })
+        });
+        Ok(Self {
+            preprocess,
+            device: device.clone(),
+            keep_bits: config.keep_bits,
+            storage: config.storage,
+            chunk,
+            explainers: explainers.collect::<Result<_>>()?,
+        })
+    }
+
+    /// What explains an item.
+    pub(crate) fn explainer(&self, item: &Item) -> &Explainer {
+        let ours = self.explainers.iter().find(|of| (of.setting, of.size) == view(item));
+        let Explainers { full, short, .. } = ours.expect("there is one for the setting of every item");
+        if item.integrated { full } else { short }
+    }
+
+    /// One forward pass, to be timed.
+    pub(crate) fn forward(&self, item: &Item) {
+        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
+        to_vec(self.explainer(item).network().forward(image));
+    }
+
+    /// Items that are explained at once.
+    pub(crate) fn threads(&self) -> usize {
+        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
+        match self.device {
+            Device::Flex(_) => rayon::current_num_threads(),
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {
+        let explainer = self.explainer(item);
+        let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
+        let (setting, size) = view(item);
+        let targets = item.targets.iter().map(|(cell, class)| setting.logit(*class as usize, *cell as usize, size));
+        let targets: Vec<usize> = targets.collect();
+        let maps = self.chunk.run(|chunk| explainer.at(chunk).explain(&image, &targets, &item.name))??;
+        let mut rows = ItemRows::default();
+        for map in maps {
+            let kept = self.storage.kept(map.method, map.after);
+            rows.push(item, &explainer.heads()[map.head], map, kept, self.keep_bits)?;
+        }
+        Ok(rows)
+    }
+}
+
+/// What the largest item takes of memory.
+fn need(job: &Job, preprocess: &Preprocess) -> Need {
+    let most = job.items.iter().max_by_key(|item| item.picture.height * item.picture.width);
+    let shape = most.map_or([1; 3], |item| [preprocess.channels, item.picture.height, item.picture.width]);
+    let kept = 4.0 * job.backbone.network.footprint(shape).kept as f64;
+    let averaged = [Method::IntegratedGradients, Method::SmoothGrad];
+    let asking = job.heads.iter().filter(|head| averaged.iter().any(|method| head.methods.contains(method))).count();
+    let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
+    // Averages keep the maps of as many inputs as have a chunk of cotangents together; all other pull-backs those of the
+    // picture, or of the picture and its baseline.
+    let recorded = if asking == 0 { 0.0 } else { kept / (asking * targets.max(1)) as f64 };
+    let forward = Need::forward(&job.backbone.network, shape, &job.device);
+    Need { input: forward.input + recorded, pass: 2.0 * kept, ..forward }
+}
+
+/// An item's setting and, where cells are cut off from each other, the size of its grid.
+fn view(item: &Item) -> (Setting, usize) {
+    match item.kind.setting() {
+        Setting::GridPg => (Setting::GridPg, 1),
+        setting => (setting, item.kind.grid_size().map_or(1, |size| size as usize)),
+    }
+}
