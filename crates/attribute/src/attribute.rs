@@ -13,7 +13,7 @@ use features::{
     images::{Image, load_fitted},
     network::Network,
     preprocess::Preprocessing,
-    stage::{Bytes, Stage},
+    stage::{Bytes, Stage, behind},
     table::IMAGES,
     tensor::Device,
 };
@@ -73,7 +73,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     let progress = stage.progress("attribute", todo as u64, "items");
     let since = Instant::now();
     let (mut maps, kinds) = (0, kinds(items));
-    for part in pending {
+    let make = |part: usize| {
         let explain = |item: &Item| {
             let rows = worker.rows(item);
             progress.advance(1);
@@ -85,8 +85,10 @@ pub fn run(stage: &Stage) -> Result<()> {
         };
         let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
         maps += rows.iter().map(ItemRows::len).sum::<usize>();
-        artifact.write_part(part, tables(part_items(part), rows, &kinds, &job.config))?;
-    }
+        Ok((part, rows))
+    };
+    let write = |(part, rows)| artifact.write_part(part, tables(part_items(part), rows, &kinds, &job.config));
+    behind(pending, make, write)?;
     drop(progress);
     let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
     let work = format!("{maps} maps of {todo} items in {path} ({rate:.0} maps/s)");

@@ -21,7 +21,7 @@ use crate::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
-use crate::stage::{Batch, Progress, Stage};
+use crate::stage::{Batch, Progress, Stage, behind};
 use crate::table::{FEATURES, FeatureRows, IMAGES};
 use crate::tensor::Device;
 use crate::views::Views;
@@ -196,19 +196,19 @@ impl Job {
         let mut rows = vec![FeatureRows::default(); self.extractor.outlets.len()];
         for batch in batches {
             let batch = batch?;
-            self.extractor.features(&batch, &mut rows)?;
+            self.extractor.append(&batch, self.extractor.maps(&batch)?, &mut rows)?;
             progress.advance(batch.seen.len() as u64);
         }
         Ok(rows)
     }
 
-    /// The features of `groups` on an accelerator, which takes one batch after another: the next ones are read, decoded
-    /// and resized on all cores while it computes.
+    /// The features of `groups` on an accelerator, which takes one batch after another: while it computes, the next ones
+    /// are read, decoded and resized, and the parts before are rounded and written.
     fn ahead(
         &self,
         groups: &[usize],
         progress: &Progress,
-        write: impl Fn(usize, Vec<FeatureRows>) -> Result<()>,
+        write: impl Fn(usize, Vec<FeatureRows>) -> Result<()> + Sync,
     ) -> Result<()> {
         std::thread::scope(|scope| {
             let (send, receive) = sync_channel(AHEAD);
@@ -224,9 +224,20 @@ impl Job {
                     }
                 }
             });
-            groups.iter().try_for_each(|&group| {
+            let pass = |&group: &usize| {
                 let part = std::iter::from_fn(|| receive.recv().ok().flatten());
-                write(group, self.rows(part, progress)?)
+                let passed = part.map(|batch| {
+                    let batch = batch?;
+                    let maps = self.extractor.maps(&batch)?;
+                    progress.advance(batch.seen.len() as u64);
+                    Ok((batch, maps))
+                });
+                Ok((group, passed.collect::<Result<Vec<_>>>()?))
+            };
+            behind(groups, pass, |(group, passed)| {
+                let mut rows = vec![FeatureRows::default(); self.extractor.outlets.len()];
+                passed.into_iter().try_for_each(|(batch, maps)| self.extractor.append(&batch, maps, &mut rows))?;
+                write(group, rows)
             })
         })
     }

@@ -4,6 +4,7 @@
 //! (`--json`); everything else goes to standard error.
 
 mod batch;
+mod behind;
 mod bytes;
 mod config;
 mod device;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 pub use batch::{Batch, BatchArgs, Batches, Need};
+pub use behind::behind;
 pub use bytes::Bytes;
 pub use exit::{main, run};
 pub use progress::Progress;

@@ -18,6 +18,9 @@ const FAST: usize = 128;
 const FAST_CPU: usize = 64;
 const FAST_CPU_PIXELS: usize = 16 * 224 * 224;
 
+/// Values of the maps of some pictures, and channels, rows, columns of one.
+pub(super) type Outputs = (Vec<f32>, [usize; 3]);
+
 /// A backbone, ready to be fed.
 pub(super) struct Extractor {
     pub backbone: Backbone,
@@ -86,10 +89,10 @@ impl Extractor {
     }
 
     /// The maps at each outlet, and the shape of one: the network runs once, from outlet to outlet.
-    fn forward(&self, pictures: &[&Rgb]) -> Vec<(Vec<f32>, [usize; 3])> {
+    fn forward(&self, pictures: &[&Rgb]) -> Vec<Outputs> {
         let mut ends: Vec<usize> = (0..self.outlets.len()).collect();
         ends.sort_by_key(|&outlet| self.outlets[outlet].end);
-        let mut made: Vec<Option<(Vec<f32>, [usize; 3])>> = vec![None; ends.len()];
+        let mut made: Vec<Option<Outputs>> = vec![None; ends.len()];
         let (mut maps, mut start) = (self.precision.of_pictures(self.preprocess.apply(pictures, &self.device)), 0);
         for outlet in ends {
             let end = self.outlets[outlet].end;
@@ -102,7 +105,7 @@ impl Extractor {
     }
 
     /// [`Self::forward`], at most `size` pictures at a time.
-    pub fn passes(&self, pictures: &[&Rgb], size: usize) -> Vec<(Vec<f32>, [usize; 3])> {
+    pub fn passes(&self, pictures: &[&Rgb], size: usize) -> Vec<Outputs> {
         let mut passes = pictures.chunks(size).map(|pictures| self.forward(pictures));
         let mut made = passes.next().unwrap_or_default();
         for more in passes {
@@ -111,8 +114,11 @@ impl Extractor {
         made
     }
 
-    /// Appends the features of `batch`, a table an outlet.
-    pub fn features(&self, batch: &Pictures, tables: &mut [FeatureRows]) -> Result<()> {
+    /// The maps of `batch` at each outlet, and the shape of one.
+    ///
+    /// # Errors
+    /// A picture of another size than the backbone takes, a device without room for one.
+    pub fn maps(&self, batch: &Pictures) -> Result<Vec<Outputs>> {
         let (side, name) = (self.backbone.input_size, &self.backbone.name);
         for seen in &batch.seen {
             let (width, height) = (seen.picture.width, seen.picture.height);
@@ -125,14 +131,19 @@ impl Extractor {
             }
         }
         let pictures: Vec<&Rgb> = batch.seen.iter().map(|seen| &seen.picture).collect();
-        for ((maps, shape), rows) in self.batches.run(|size| self.passes(&pictures, size))?.into_iter().zip(tables) {
-            self.append(batch, maps, shape, rows)?;
-        }
-        Ok(())
+        self.batches.run(|size| self.passes(&pictures, size))
+    }
+
+    /// Appends what [`Self::maps`] gave, a table an outlet.
+    ///
+    /// # Errors
+    /// A number that is none.
+    pub fn append(&self, batch: &Pictures, maps: Vec<Outputs>, tables: &mut [FeatureRows]) -> Result<()> {
+        maps.into_iter().zip(tables).try_for_each(|((maps, shape), rows)| self.append_to(batch, maps, shape, rows))
     }
 
     // METHOD: the embedding is the mean of the rounded map (summed in f64), itself rounded.
-    fn append(&self, batch: &Pictures, mut maps: Vec<f32>, shape: [usize; 3], rows: &mut FeatureRows) -> Result<()> {
+    fn append_to(&self, batch: &Pictures, mut maps: Vec<f32>, shape: [usize; 3], rows: &mut FeatureRows) -> Result<()> {
         let [channels, height, width] = shape;
         let area = height * width;
         if let Some(at) = maps.iter().position(|value| !value.is_finite()) {

@@ -29,7 +29,7 @@ pub fn tell(stage: &Stage) -> Result<()> {
         let since = Instant::now();
         let Some(batch) = first().transpose()? else { break };
         decode = since.elapsed();
-        job.extractor.features(&batch, &mut tables)?;
+        job.extractor.append(&batch, job.extractor.maps(&batch)?, &mut tables)?;
         (pass, seen) = (since.elapsed() - decode, batch.seen.len());
     }
     let (mut bytes, mut kept) = (0.0, Vec::new());

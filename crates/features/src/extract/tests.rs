@@ -250,13 +250,13 @@ fn pictures_decoded_ahead_of_an_accelerator_give_the_same_rows() {
     let groups: Vec<usize> = (0..job.sights.groups()).collect();
     assert!(groups.len() > 1);
     let progress = stage.progress("features", 0, "images");
-    let written = std::cell::RefCell::new(Vec::new());
+    let written = std::sync::Mutex::new(Vec::new());
     let write = |group: usize, rows: Vec<FeatureRows>| {
-        written.borrow_mut().push((group, rows));
+        written.lock().expect("nobody panics").push((group, rows));
         Ok(())
     };
     job.ahead(&groups, &progress, write).expect("features");
-    for (group, ahead) in written.into_inner() {
+    for (group, ahead) in written.into_inner().expect("nobody panics") {
         let rows = job.rows(job.sights.batches(group, job.extractor.batches.size()), &progress).expect("features");
         let cells = |rows: Vec<FeatureRows>| rows.into_iter().map(FeatureRows::cells).collect::<Vec<_>>();
         assert_eq!(cells(rows), cells(ahead));
