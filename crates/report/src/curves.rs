@@ -155,6 +155,12 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
     (chart, wide, narrow)
 }
 
+/// Whether random orders are drawn in the figure.
+pub fn has_random(chart: &Chart) -> bool {
+    let points = chart.panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.points);
+    points.into_iter().any(|point| point.series >= PROBES)
+}
+
 /// A panel's points as rows of the share removed.
 fn numbers(title: &str, lines: &[Line]) -> Panel {
     let mut rows: BTreeMap<u64, Vec<Point>> = BTreeMap::new();
@@ -286,6 +292,7 @@ mod tests {
     #[test]
     fn drawings_are_well_formed_at_both_widths() {
         let (chart, wide, narrow) = figure(&crate::fake::findings());
+        assert!(has_random(&chart));
         assert_eq!((chart.panels.len(), chart.panels[0].rows.len()), (2, 11));
         for svg in [wide, narrow] {
             let text = svg.inline();

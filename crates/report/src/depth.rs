@@ -26,9 +26,13 @@ fn layered(depth: usize, loss: &str) -> String {
 
 /// A panel a backbone, a row a depth. Kinds that have one depth only say nothing and are left out.
 pub fn chart(findings: &Findings) -> Chart {
+    let several = |(_, name): &&(&str, fn(usize) -> String)| {
+        findings.backbones.iter().any(|backbone| depths(findings, backbone, name).len() > 1)
+    };
+    let kinds: Vec<_> = KINDS.iter().filter(several).collect();
     let panel = |backbone: &Backbone| {
         let known: Vec<Vec<(usize, Estimate)>> =
-            KINDS.iter().map(|(_, name)| depths(findings, backbone, name)).collect();
+            kinds.iter().map(|(_, name)| depths(findings, backbone, name)).collect();
         let compared = || known.iter().enumerate().filter(|(_, found)| found.len() > 1);
         let row = |depth: usize| {
             let of = |(series, found): (usize, &Vec<(usize, Estimate)>)| {
@@ -47,7 +51,7 @@ pub fn chart(findings: &Findings) -> Chart {
         title: "Grid pointing game by depth of the probe".into(),
         axis: "GridPG (%)".into(),
         range: (0.0, 100.0),
-        series: KINDS.iter().map(|(name, _)| name.to_string()).collect(),
+        series: kinds.iter().map(|(name, _)| name.to_string()).collect(),
         mark: Mark::Dot,
         panels,
     }
@@ -94,8 +98,9 @@ mod tests {
         let rows = &found.panels[0].rows;
         assert_eq!(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["1 layer", "2 layers", "3 layers"]);
         // B-cos probes under CE have one depth only.
+        assert_eq!(found.series, ["B-cos layers, BCE", "MLP, BCE"]);
         let series = |row: &Row| row.points.iter().map(|point| point.series).collect::<Vec<_>>();
-        assert_eq!(rows.iter().map(series).collect::<Vec<_>>(), [vec![0, 2], vec![2], vec![0]]);
+        assert_eq!(rows.iter().map(series).collect::<Vec<_>>(), [vec![0, 1], vec![1], vec![0]]);
         assert!((rows[2].points[0].estimate.mean - 72.0).abs() < 1e-9, "{:?}", rows[2]);
         assert!(chart(&crate::fake::findings()).is_empty(), "the made-up probes have one depth");
     }

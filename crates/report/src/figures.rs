@@ -110,11 +110,14 @@ fn against(findings: &Findings) -> Option<Figure> {
 /// The one figure of curves.
 fn deletion(findings: &Findings) -> Option<Figure> {
     let (chart, svg, narrow) = curves::figure(findings);
+    let random = match curves::has_random(&chart) {
+        true => "; dotted is a random order of the same pixels, asked of the same probe",
+        false => "",
+    };
     let caption = format!(
         "Softmax probability of the target in single tiles, as a share of that in the whole tile, while pixels are replaced by \
-         the tile's mean colour, least important first. A flat curve means that the map knew what the probe needs; dotted is a \
-         random order of the same pixels, asked of the same probe. Bands are 95 % bootstrap intervals over tiles and probe \
-         seeds ({} resamples).",
+         the tile's mean colour, least important first. A flat curve means that the map knew what the probe needs{random}. \
+         Bands are 95 % bootstrap intervals over tiles and probe seeds ({} resamples).",
         findings.resampling.resamples
     );
     let title = "What is left when unimportant pixels go";

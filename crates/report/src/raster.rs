@@ -10,6 +10,8 @@ use crate::svg::Svg;
 
 /// Pixels of the picture for a CSS pixel.
 const SCALE: f32 = 2.0;
+/// White around the drawing, CSS pixels.
+const MARGIN: f32 = 16.0;
 /// The family of the fonts in `font/`.
 const FAMILY: &str = "DejaVu Sans";
 
@@ -30,10 +32,11 @@ pub fn png(svg: &Svg) -> Result<Vec<u8>> {
     let options = Options { font_family: FAMILY.to_string(), fontdb: Arc::clone(&FONTS), ..Options::default() };
     let tree = Tree::from_str(&svg.plain(), &options).map_err(|error| failed(&error))?;
     let (width, height) = svg.size();
-    let [width, height] = [width, height].map(|length| (length as f32 * SCALE).ceil().max(1.0) as u32);
+    let [width, height] = [width, height].map(|length| ((length as f32 + 2.0 * MARGIN) * SCALE).ceil().max(1.0) as u32);
     let mut pixels = Pixmap::new(width, height).ok_or_else(|| failed(&format!("{width} x {height} pixels")))?;
     pixels.fill(Color::WHITE);
-    resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
+    let place = Transform::from_translate(MARGIN, MARGIN).post_scale(SCALE, SCALE);
+    resvg::render(&tree, place, &mut pixels.as_mut());
     pixels.encode_png().map_err(|error| failed(&error))
 }
 
@@ -53,10 +56,10 @@ mod tests {
         svg.text((20.0, 15.0), Anchor::Start, "bold", "BCE − α");
         let file = png(&svg).expect("a picture");
         let picture = image::load_from_memory(&file).expect("a PNG file").to_rgb8();
-        assert_eq!(picture.dimensions(), (120, 40));
-        assert_eq!(picture.get_pixel(5, 20).0, [0x00, 0x72, 0xb2]);
-        assert_eq!(picture.get_pixel(30, 20).0, [255; 3]);
-        let dark = picture.enumerate_pixels().filter(|(x, _, pixel)| *x > 36 && pixel.0[0] < 90).count();
+        assert_eq!(picture.dimensions(), (120 + 64, 40 + 64));
+        assert_eq!(picture.get_pixel(32 + 5, 32 + 20).0, [0x00, 0x72, 0xb2]);
+        assert_eq!((picture.get_pixel(32 + 30, 32 + 20).0, picture.get_pixel(20, 52).0), ([255; 3], [255; 3]));
+        let dark = picture.enumerate_pixels().filter(|(x, _, pixel)| *x > 32 + 36 && pixel.0[0] < 90).count();
         assert!(dark > 60, "{dark} dark pixels are no text");
         assert_eq!(file, png(&svg).expect("a picture"));
     }
@@ -66,7 +69,7 @@ mod tests {
         for figure in crate::figures::all(&crate::fake::findings()) {
             let (width, height) = figure.svg.size();
             let picture = image::load_from_memory(&png(&figure.svg).expect(figure.name)).expect("a PNG file");
-            let expected = (2.0 * width, 2.0 * height);
+            let expected = (2.0 * width + 64.0, 2.0 * height + 64.0);
             let found = (f64::from(picture.width()), f64::from(picture.height()));
             assert!((found.0 - expected.0).abs() <= 1.0 && (found.1 - expected.1).abs() <= 1.0, "{}", figure.name);
         }

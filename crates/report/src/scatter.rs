@@ -15,7 +15,7 @@ struct Spot {
 }
 
 const GAP: f64 = 36.0;
-const HEAD: f64 = 30.0;
+const HEAD: f64 = 50.0;
 const FOOT: f64 = 48.0;
 const SIDE: f64 = 48.0;
 /// Side of a square, where the page is wide enough.
@@ -105,7 +105,7 @@ fn draw_panel(svg: &mut Svg, chart: &Chart, (title, spots): (&str, &[Spot]), (le
     svg.line((from, low), (from, high), "axis");
     svg.line((x(least), y(least)), (x(most), y(most)), "reference");
     svg.text(((from + to) / 2.0, low + 36.0), Anchor::Middle, "soft", &format!("CE: {}", chart.axis));
-    svg.text((from + 8.0, high + 16.0), Anchor::Start, "soft", &format!("BCE: {}", chart.axis));
+    svg.text((from, high - 9.0), Anchor::Start, "soft", &format!("BCE: {}", chart.axis));
     for Spot { series, ce, bce } in spots {
         let class = format!("whisker line-{}", series % 5);
         svg.line((x(ce.low), y(bce.mean)), (x(ce.high), y(bce.mean)), &class);

@@ -86,6 +86,11 @@ fn maps(item: &str, grid_size: Option<i32>, side: usize, value: impl Fn(u64) -> 
 }
 
 fn experiment(name: &str) -> Scratch {
+    experiment_in(name, |rows| rows)
+}
+
+/// The same with the rows of each item as `order` has them.
+fn experiment_in(name: &str, order: impl Fn(MapRows) -> MapRows) -> Scratch {
     let scratch = Scratch::new(name);
     let out = scratch.0.join("out");
     let probes = ProbeRows {
@@ -139,11 +144,12 @@ fn experiment(name: &str) -> Scratch {
     };
     write(scratch.0.join("images"), vec![(&IMAGES, "images", vec![])], vec![vec![images.cells()]]);
     let none = || MapRows::default().cells();
+    let maps = |item: &str, size, side, value: &dyn Fn(u64) -> Vec<f32>| order(maps(item, size, side, value));
     let parts = vec![
-        vec![maps("grid3/0000", Some(3), 96, |_| wave(96)).cells(), none(), none(), none()],
-        vec![none(), maps("grid2/0000", Some(2), 20, |seed| random_map(seed, 400)).cells(), none(), none()],
-        vec![none(), none(), maps("scene/0000", None, 20, |_| vec![1.0; 400]).cells(), none()],
-        vec![maps("grid3/0001", Some(3), 96, |_| vec![-1.0; 96 * 96]).cells(), none(), none(), none()],
+        vec![maps("grid3/0000", Some(3), 96, &|_| wave(96)).cells(), none(), none(), none()],
+        vec![none(), maps("grid2/0000", Some(2), 20, &|seed| random_map(seed, 400)).cells(), none(), none()],
+        vec![none(), none(), maps("scene/0000", None, 20, &|_| vec![1.0; 400]).cells(), none()],
+        vec![maps("grid3/0001", Some(3), 96, &|_| vec![-1.0; 96 * 96]).cells(), none(), none(), none()],
     ];
     let side = |side: usize| vec![vec![side * side]];
     let tables = vec![
@@ -245,6 +251,23 @@ fn shards_and_reruns_give_the_same_bytes() {
     assert_eq!(bytes(&sharded.0.join("out")), expected);
     evaluate(&stage(&whole, StageArgs { force: true, ..StageArgs::default() }), &config(&whole)).unwrap();
     assert_eq!(bytes(&whole.0.join("out")), expected);
+}
+
+#[test]
+fn the_order_of_rows_changes_no_score() {
+    let backwards = |rows: MapRows| {
+        let area = rows.map.len() / rows.len();
+        let mut turned = MapRows::default();
+        for row in (0..rows.len()).rev() {
+            turned.append(rows.row(row, rows.map[row * area..][..area].to_vec()));
+        }
+        turned
+    };
+    let (usual, turned) = (experiment("usual"), experiment_in("turned", backwards));
+    for scratch in [&usual, &turned] {
+        evaluate(&stage(scratch, StageArgs::default()), &config(scratch)).unwrap();
+    }
+    assert!(read(&usual.0.join("out")) == read(&turned.0.join("out")), "scores differ");
 }
 
 #[test]

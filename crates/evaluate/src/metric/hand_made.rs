@@ -128,3 +128,51 @@ fn scale_matters_to_the_reference_gini_only() {
         assert_eq!(largest > 0.1, *metric == Metric::Gini(Floor::Reference), "{metric} moves by {largest}");
     }
 }
+
+/// Metrics of more than one map: both kinds of peers are the same function.
+#[test]
+fn agreement_of_hand_made_maps() {
+    let (uniform, oracle, pixel) = (vec![0.7f32; SIDE * SIDE], oracle(), one_pixel(5 * SIDE + 5));
+    let twice: Vec<f32> = oracle.iter().map(|value| 2.0 * value).collect();
+    let inverse: Vec<f32> = oracle.iter().map(|value| 1.0 - value).collect();
+    let of = |a: &[f32], b: &[f32]| {
+        let known = [a, b].map(|map| (map, agreement::Moments::of(map)));
+        agreement::scores(&known)[0]
+    };
+    let close = |score: Score, expected: f64| assert!((score.expect("a score") - expected).abs() < 1e-6, "{score:?}");
+    close(of(&oracle, &oracle), 1.0);
+    close(of(&oracle, &twice), 1.0);
+    close(of(&oracle, &inverse), -1.0);
+    // By hand: a pixel on a ninth of the map, sqrt(8 / (n - 1)) with n pixels.
+    close(of(&pixel, &oracle), (8.0 / ((SIDE * SIDE) as f64 - 1.0)).sqrt());
+    for (value, reason) in [(0.0, Undefined::Constant), (-3.0, Undefined::Constant), (f32::NAN, Undefined::NotFinite)] {
+        let broken = vec![value; SIDE * SIDE];
+        // A map whose peers are all broken has nothing to be compared with either.
+        assert_eq!((of(&broken, &oracle), of(&oracle, &broken)), (Err(reason), Err(Undefined::Constant)));
+    }
+    assert_eq!(of(&uniform, &uniform), Err(Undefined::Constant));
+}
+
+/// What randomisation tests compare by.
+#[test]
+fn similarity_of_hand_made_maps() {
+    use crate::randomisation::Similarity;
+    let (uniform, oracle, pixel) = (vec![0.7f32; SIDE * SIDE], oracle(), one_pixel(5 * SIDE + 5));
+    for measure in Similarity::ALL {
+        let of = |a: &[f32], b: &[f32]| measure.of(Map::new(SIDE, SIDE, a), Map::new(SIDE, SIDE, b));
+        for map in [&oracle, &pixel] {
+            assert!((of(map, map).expect("a score") - 1.0).abs() < 1e-6, "{measure}");
+        }
+        let other = of(&oracle, &pixel).expect("a score");
+        assert!(other.abs() < 0.9, "{measure}: {other}");
+        assert_eq!(of(&oracle, &vec![f32::NAN; SIDE * SIDE]), Err(Undefined::NotFinite), "{measure}");
+        assert_eq!(of(&oracle, &vec![0.0; SIDE * SIDE]), Err(Undefined::Constant), "{measure}");
+        for flat in [&uniform, &vec![-3.0; SIDE * SIDE]] {
+            // Structural similarity is defined there: a flat window has a mean, and no structure in common.
+            match (measure, of(&oracle, flat)) {
+                (Similarity::Ssim, found) => assert!(found.expect("a score") < 0.5, "{measure}: {found:?}"),
+                (_, found) => assert_eq!(found, Err(Undefined::Constant), "{measure}"),
+            }
+        }
+    }
+}

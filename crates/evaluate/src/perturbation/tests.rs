@@ -273,3 +273,26 @@ fn what_the_best_pixels_keep_is_a_point_of_the_curve() {
     let curve = setting.curve(&head, &map, First::Least, Confidence::Sigmoid, 0);
     assert_eq!(curve.points()[24], (0.8, Confidence::Sigmoid.of(&found[0][0][0], 0)));
 }
+
+/// Uniform, empty and negative maps know nothing and fall back on one order; a single pixel goes where it must; the oracle
+/// is the best of all orders, and what is not a number has none.
+#[test]
+fn curves_of_hand_made_maps() {
+    let (weights, head) = linear();
+    let (image, baseline) = (values(2, CHANNELS * AREA), vec![0.0; CHANNELS * AREA]);
+    let setting = Setting { backbone: Network::default(), image, baseline };
+    let parts = contributions(&weights, &setting.image, &setting.baseline, 0);
+    let area = |map: &[f32], first| setting.curve(&head, map, first, Confidence::Logit, 0).area();
+    let flat = area(&[0.7; AREA], First::Least);
+    assert_eq!([0.0, -3.0, -0.0].map(|value| area(&[value; AREA], First::Least)), [flat; 3]);
+    let best: Vec<f32> = parts.iter().map(|part| *part as f32).collect();
+    let orders = (0..AREA).map(|pixel| (0..AREA).map(|at| f32::from(u8::from(at == pixel))).collect::<Vec<f32>>());
+    for (pixel, map) in orders.enumerate() {
+        let curve = setting.curve(&head, &map, First::Most, Confidence::Logit, 0);
+        let fall = curve.points()[0].1 - curve.points()[1].1;
+        assert_close(&[fall], &[parts[pixel]], 1e-4);
+        assert!(area(&best, First::Least) >= area(&map, First::Least));
+    }
+    let broken = Ranking::of(&[f32::NAN; AREA], &pixels(), &ties(AREA, 0, "test"));
+    assert_eq!(broken.err(), Some(crate::map::Undefined::NotFinite));
+}

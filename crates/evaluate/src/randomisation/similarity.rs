@@ -40,7 +40,8 @@ impl Similarity {
     /// Similarity of two maps of one size; panics where sizes differ.
     ///
     /// # Errors
-    /// [`Undefined::NotFinite`], or [`Undefined::Constant`] where all pixels of a map are equal.
+    /// [`Undefined::NotFinite`], or [`Undefined::Constant`] where all pixels of a map are equal; for [`Self::Ssim`] only where
+    /// all are 0.
     pub fn of(self, a: Map<'_>, b: Map<'_>) -> Score {
         assert_eq!((a.height, a.width), (b.height, b.width), "two maps of one picture");
         if !finite(a.values) || !finite(b.values) {

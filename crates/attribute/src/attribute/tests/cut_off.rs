@@ -26,7 +26,8 @@ fn cells_that_are_cut_off_have_tables_of_their_own() {
                 let cell = [at / side, at % side].map(|place| place * size as usize / side);
                 cell == [if last { 0 } else { size as usize - 1 }; 2]
             });
-            if maps.method[row] == "input_x_gradient" {
+            // The features of a 2 x 2 grid's cell see over its corner into the one across.
+            if maps.method[row] == "input_x_gradient" && dir != "dipart2" {
                 assert!(far.map(|at| map[at]).all(|value| value == 0.0), "{}", maps.item[row]);
             }
             assert!(map.iter().any(|value| *value != 0.0), "{}", maps.item[row]);
