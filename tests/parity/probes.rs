@@ -153,7 +153,7 @@ impl Optimum {
                 ..ProbeSpec::plain(Head::Linear, Loss::Ce)
             };
             let context = Context { device: expected::device(), seed: 0, classes };
-            let found = exact::train(&spec, split, split, &context).expect("an optimum");
+            let found = exact::train(&spec, &Job::new(split, split, &context), "exact").expect("an optimum");
             let gap = |name: &str, shift: f64, want: &[f64]| {
                 let values = &found.weights.get(name).expect("a weight").values;
                 assert_eq!(values.len(), want.len());

@@ -24,6 +24,14 @@ pub fn keep() {
     }
 }
 
+/// Bytes of memory that programs can still have, where the system tells.
+pub fn available() -> Option<f64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024.0 * kilobytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +44,12 @@ mod tests {
         assert_eq!(get(), 1000);
         keep();
         assert_eq!(get(), NEVER);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_system_tells_what_is_free() {
+        let free = available().expect("Linux tells");
+        assert!(free > 1e6 && free < 1e15, "{free}");
     }
 }

@@ -218,6 +218,8 @@ pub enum Tensors {
     All,
     /// Embeddings only; the maps stay empty.
     Embedding,
+    /// Neither: what is known of the images.
+    None,
 }
 
 impl FeatureRows {
@@ -269,15 +271,15 @@ impl FeatureRows {
     /// # Errors
     /// A part that cannot be read.
     pub fn read(table: &Reader, part: usize, tensors: Tensors) -> Result<Self> {
-        match tensors {
-            Tensors::All => Self::from_cells(table.read_part(part)?),
-            Tensors::Embedding => {
-                let wanted: Vec<usize> = (0..FEATURES.columns.len()).filter(|&column| column != Self::MAP).collect();
-                let mut cells = table.read_columns(part, &wanted)?;
-                cells.insert(Self::MAP, Cells::Tensor(vec![]));
-                Self::from_cells(cells)
-            }
-        }
+        let left_out: &[usize] = match tensors {
+            Tensors::All => &[],
+            Tensors::Embedding => &[Self::MAP],
+            Tensors::None => &[Self::EMBEDDING, Self::MAP],
+        };
+        let wanted: Vec<usize> = (0..FEATURES.columns.len()).filter(|column| !left_out.contains(column)).collect();
+        let mut cells = table.read_columns(part, &wanted)?;
+        left_out.iter().for_each(|&column| cells.insert(column, Cells::Tensor(vec![])));
+        Self::from_cells(cells)
     }
 
     /// The columns of a part that was read.

@@ -20,10 +20,14 @@ use features::stage::StageArgs;
         picks among several learning_rates, and the epoch with select = \"best_epoch\", by accuracy, or by mean average \
         precision where images have several labels; `test` is read once, at the end. A run that is killed goes on from the \
         last state of each training, which is kept every checkpoint_epochs or as often as the work is worth. A probe whose loss leaves the numbers is \
-        marked as diverged, the others go on, and the program ends with 65.",
+        marked as diverged, the others go on, and the program ends with 65.\n\n\
+        Features that do not fit into memory are read from disk in every epoch, once for all probes, where order = \"windows:N\" \
+        says how many parts of OUT/features are mixed at a time; weights are those of a run in memory, to the bit.",
     after_help = "Example of a section:\n\n  \
         [probe]\n  \
-        shift = [\"shift_up\", \"shift_down\", \"shift_fit\"]  # copies of linear CE probes that predict the same\n\n  \
+        shift = [\"shift_up\", \"shift_down\", \"shift_fit\"]  # copies of linear CE probes that predict the same\n  \
+        # order = \"windows:8\"     # mix training images of 8 parts of the features at a time; whole without it\n  \
+        # memory = \"4 GB\"         # most that features and training may take; what is free without it\n\n  \
         [[probe.train]]\n  \
         head = \"linear\"          # linear, bcos1, bcos2 and so on, mlp2, mlp3 and so on\n  \
         loss = \"bce\"             # ce, bce (off-targets 1/classes), bce_plain, focal; _sum: summed over classes\n  \
@@ -34,7 +38,7 @@ use features::stage::StageArgs;
         # learning_rate, or learning_rates to choose from, select (last_epoch, best_epoch),\n  \
         # schedule (constant, step:60,80, step_every:6, cosine, cosine_by_epoch), warm_up (steps:100, epochs:5 from 0.01)\n\n  \
         [[probe.import]]         # a classifier from a checkpoint, as a linear probe\n  \
-        file = \"resnet50.safetensors\"\n  \
+        file = \"resnet50.pth\"    # of torch.save, or safetensors\n  \
         loss = \"ce\"\n  \
         layer = \"fc\"             # its tensors are fc.weight and fc.bias\n\n\
         Without a section a default set of probes is trained.\n\
@@ -65,6 +69,8 @@ mod tests {
             "lbfgs",
             "log_classes",
             "best_epoch",
+            "windows:8",
+            "memory",
             "--plan",
             "--device",
         ] {

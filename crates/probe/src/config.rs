@@ -6,8 +6,10 @@ mod reference;
 use std::collections::BTreeSet;
 
 use features::error::{Error, Result};
+use features::stage::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Order;
 use crate::import::Import;
 use crate::loss::Loss;
 use crate::optimiser::{Method, Optimiser};
@@ -35,6 +37,13 @@ pub struct Config {
     pub map_tiles: usize,
     /// Whether features are brought to a common size before training: common, or none as in the reference.
     pub scaling: Scaling,
+    /// How training images are mixed: whole, or windows:8, so many parts of the feature table at a time, which may then be
+    /// read from disk in every epoch.
+    pub order: Order,
+    /// Most memory that features and training may take, like "4 GB" (a bare number is in GB); without it what is free.
+    /// Where all features do not fit, windows of them are read; no number depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
     /// Epochs after which the state of a training is kept, so that a killed run goes on from there; without it as often as
     /// the work is worth.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +161,8 @@ impl Default for Config {
             hidden: 128,
             map_tiles: 4000,
             scaling: Scaling::Common,
+            order: Order::Whole,
+            memory: None,
             checkpoint_epochs: None,
         }
     }

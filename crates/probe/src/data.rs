@@ -1,7 +1,16 @@
-//! Features of one split in memory, and the small steps all trainers share.
+//! Features of one split, in memory or read when they are looked at, and the small steps all trainers share.
+
+mod batch;
+mod order;
+mod windows;
 
 use burn::tensor::{Int, TensorData};
 use features::tensor::{Device, Tensor, from_vec};
+
+use crate::trained::order;
+pub use batch::{Batch, Form};
+pub use order::Order;
+pub use windows::{Place, Windows, finite};
 
 /// Features and labels of one split.
 #[derive(Debug, Clone)]
@@ -14,10 +23,13 @@ pub struct Split {
     pub set_aside: Vec<Vec<usize>>,
     /// Views of each image, whose rows follow each other; 1 where images are seen as in evaluation, once.
     pub views: usize,
-    /// Pooled features `[n, channels]`.
+    /// Pooled features `[n, channels]`; empty where they are read from disk.
     pub pooled: Vec<f32>,
-    /// Feature maps `[n', channels, height * width]` of the first n' rows.
+    /// Feature maps `[n', channels, height * width]` of the first n' rows; empty where they are read from disk.
     pub maps: Vec<f32>,
+    /// How rows lie in the parts of the feature table, where that matters: images are mixed by windows of parts, or
+    /// features are read from disk.
+    pub windows: Option<Windows>,
     /// Channels of a feature.
     pub channels: usize,
     /// Rows and columns of a map.
@@ -34,6 +46,7 @@ impl Split {
             views: 1,
             pooled: vec![],
             maps: vec![],
+            windows: None,
             channels,
             size,
         }
@@ -54,9 +67,38 @@ impl Split {
         self.labels.is_empty()
     }
 
-    /// Number of rows whose maps are kept.
+    /// Number of rows whose maps are looked at.
     pub fn maps_len(&self) -> usize {
-        self.maps.len() / (self.channels * self.positions()).max(1)
+        match &self.windows {
+            Some(windows) if windows.are_read() => windows.mapped,
+            _ => self.maps.len() / (self.channels * self.positions()).max(1),
+        }
+    }
+
+    /// Whether features are in memory.
+    pub fn is_held(&self) -> bool {
+        !self.windows.as_ref().is_some_and(Windows::are_read)
+    }
+
+    /// Floats of a row in this form.
+    pub fn width(&self, form: Form) -> usize {
+        match form {
+            Form::Pooled => self.channels,
+            Form::Maps => self.channels * self.positions(),
+        }
+    }
+
+    /// The rows that epoch `epoch` takes of the first `rows` rows, in its order: mixed as a whole, or by windows of parts.
+    pub fn order(&self, seed: u64, epoch: usize, rows: usize) -> Vec<i32> {
+        match &self.windows {
+            Some(windows) => windows.order(seed, epoch, rows, self.views),
+            None => order(seed, epoch, rows, self.views),
+        }
+    }
+
+    /// The numbers of all rows, in the order of the table.
+    pub fn all_rows(&self) -> Vec<i32> {
+        (0..self.len() as i32).collect()
     }
 
     /// Whether images may have several classes, or none.
@@ -69,22 +111,17 @@ impl Split {
         self.size[0] * self.size[1]
     }
 
-    /// Pooled features: `[n, channels]`.
+    /// Pooled features that are in memory: `[n, channels]`.
     pub fn pooled(&self, device: &Device) -> Tensor<2> {
         from_vec(self.pooled.clone(), [self.len(), self.channels], device)
     }
 
-    /// Maps of images `start..start + count` as `[count, channels, height, width]`.
+    /// Maps, in memory, of images `start..start + count` as `[count, channels, height, width]`.
     pub fn map_batch(&self, start: usize, count: usize, device: &Device) -> Tensor<4> {
         let image = self.channels * self.positions();
         let values = self.maps[start * image..(start + count) * image].to_vec();
         from_vec(values, [count, self.channels, self.size[0], self.size[1]], device)
     }
-}
-
-/// The batches of an order, the last one smaller where the batch does not divide it.
-pub fn batches(order: &[i32], batch: usize) -> std::slice::Chunks<'_, i32> {
-    order.chunks(batch.max(1))
 }
 
 /// Row numbers on the device.

@@ -3,8 +3,10 @@
 use features::error::Result;
 use features::network::{BcosConv, ChannelScale, Conv, Layer, Network};
 use features::tensor::{Device, from_vec, to_vec};
+use rayon::prelude::*;
 
-use crate::data::Split;
+use crate::data::{Batch, Form, Split};
+use crate::score::{Score, Tally};
 use crate::spec::{Head, Kind, Offset, ProbeSpec};
 use crate::weights::Weights;
 
@@ -60,20 +62,58 @@ pub fn lower(spec: &ProbeSpec, weights: &Weights, device: &Device) -> Result<Net
     Ok(Network::new(layers))
 }
 
-/// Logits `[n, classes]` by the lowered network: from pooled features where the head commutes with the pool, else from
-/// maps.
-pub fn logits(spec: &ProbeSpec, weights: &Weights, split: &Split, device: &Device) -> Result<Vec<f32>> {
-    let network = lower(spec, weights, device)?;
-    if matches!(spec.head.kind(), Kind::Linear | Kind::Shift) {
-        let inputs = from_vec(split.pooled.clone(), [split.len(), split.channels, 1, 1], device);
-        return Ok(to_vec(network.forward(inputs)));
+/// Logits of probes on a split by their lowered networks, batch by batch in the order of its rows: from pooled features
+/// where a head commutes with the pool, else from maps. `look` gets the place of a probe and its logits `[rows, classes]`
+/// of a batch.
+///
+/// # Errors
+/// Weights that are no probe of this kind, features that cannot be read.
+pub fn each_logits(
+    probes: &[(&ProbeSpec, &Weights)],
+    split: &Split,
+    device: &Device,
+    mut look: impl FnMut(usize, &Batch<'_>, Vec<f32>),
+) -> Result<()> {
+    let networks = probes.iter().map(|(spec, weights)| lower(spec, weights, device)).collect::<Result<Vec<_>>>()?;
+    let all = split.all_rows();
+    for form in [Form::Pooled, Form::Maps] {
+        let chosen: Vec<usize> = (0..probes.len()).filter(|&place| probes[place].0.form() == form).collect();
+        if chosen.is_empty() {
+            continue;
+        }
+        let [height, width] = if form == Form::Pooled { [1, 1] } else { split.size };
+        split.visit(form, &all, BATCH, |batch| {
+            let values: Vec<f32> = batch.all_features().flatten().copied().collect();
+            let inputs = from_vec(values, [batch.len(), split.channels, height, width], device);
+            let logits: Vec<Vec<f32>> =
+                chosen.par_iter().map(|&place| to_vec(networks[place].forward(inputs.clone()))).collect();
+            chosen.iter().zip(logits).for_each(|(&place, logits)| look(place, &batch, logits));
+            Ok(())
+        })?;
     }
-    let mut logits = Vec::new();
-    for start in (0..split.len()).step_by(BATCH) {
-        let count = BATCH.min(split.len() - start);
-        logits.extend(to_vec(network.forward(split.map_batch(start, count, device))));
-    }
-    Ok(logits)
+    Ok(())
+}
+
+/// Logits `[n, classes]` of each probe on a split, as [`each_logits`] gives them.
+///
+/// # Errors
+/// As [`each_logits`].
+pub fn logits(probes: &[(&ProbeSpec, &Weights)], split: &Split, device: &Device) -> Result<Vec<Vec<f32>>> {
+    let mut all = vec![Vec::new(); probes.len()];
+    each_logits(probes, split, device, |place, _, logits| all[place].extend(logits))?;
+    Ok(all)
+}
+
+/// A figure of each probe on a split.
+///
+/// # Errors
+/// As [`each_logits`].
+pub fn scores(by: Score, probes: &[(&ProbeSpec, &Weights)], split: &Split, device: &Device) -> Result<Vec<f64>> {
+    let mut tallies = vec![Tally::new(by); probes.len()];
+    each_logits(probes, split, device, |place, batch, logits| {
+        tallies[place].add(&logits, batch.labels().into_iter());
+    })?;
+    Ok(tallies.iter().map(|tally| tally.value(split)).collect())
 }
 
 /// The norm behind layer `index`: centred where its weights have a shift.

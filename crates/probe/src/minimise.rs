@@ -1,4 +1,6 @@
-//! A small smooth minimiser, for problems with some hundred unknowns whose exact optimum is wanted.
+//! Small smooth minimisers, for problems whose exact optimum is wanted.
+
+use features::error::Result;
 
 /// Where a minimisation ended.
 #[derive(Debug, Clone)]
@@ -15,52 +17,77 @@ pub struct Minimum {
 
 const MEMORY: usize = 20;
 
-/// Minimises a convex smooth function by L-BFGS from `start`, until the gradient's norm is at most `tolerance`, the
-/// line search finds no lower point, or `most_steps` have been taken. `function` gives value and gradient.
+/// A step and the change of the gradient along it.
+type Pair = (Vec<f64>, Vec<f64>);
+
+/// A search for the minimum of a convex smooth function by L-BFGS: all that one step hands to the next.
 // METHOD: Nocedal & Wright, algorithm 7.5, 20 pairs kept, backtracking with the Armijo condition; pairs of
 // non-positive curvature are left out.
-pub fn minimise(
-    function: impl Fn(&[f64]) -> (f64, Vec<f64>),
-    start: Vec<f64>,
-    tolerance: f64,
-    most_steps: usize,
-) -> Minimum {
-    let mut point = start;
-    let (mut value, mut gradient) = function(&point);
-    let mut pairs: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
-    let mut steps = 0;
-    while steps < most_steps && norm(&gradient) > tolerance {
-        let mut direction = descent(&gradient, &pairs);
-        let mut slope = dot(&direction, &gradient);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    /// The best point so far.
+    pub point: Vec<f64>,
+    /// The value there.
+    pub value: f64,
+    /// The gradient there.
+    pub gradient: Vec<f64>,
+    /// The last steps and changes.
+    pub pairs: Vec<Pair>,
+    /// Steps taken.
+    pub steps: usize,
+}
+
+impl Search {
+    /// Looks at the start; `function` gives value and gradient.
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub fn begin(function: impl Fn(&[f64]) -> Result<(f64, Vec<f64>)>, start: Vec<f64>) -> Result<Self> {
+        let (value, gradient) = function(&start)?;
+        Ok(Self { point: start, value, gradient, pairs: Vec::new(), steps: 0 })
+    }
+
+    /// Takes a step; whether the line search found a lower point.
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub fn step(&mut self, function: impl Fn(&[f64]) -> Result<(f64, Vec<f64>)>) -> Result<bool> {
+        let mut direction = descent(&self.gradient, &self.pairs);
+        let mut slope = dot(&direction, &self.gradient);
         if slope >= 0.0 {
-            pairs.clear();
-            direction = gradient.iter().map(|g| -g).collect();
-            slope = -dot(&gradient, &gradient);
+            self.pairs.clear();
+            direction = self.gradient.iter().map(|g| -g).collect();
+            slope = -dot(&self.gradient, &self.gradient);
         }
-        let mut length = if pairs.is_empty() { (1.0 / norm(&gradient)).min(1.0) } else { 1.0 };
+        let mut length = if self.pairs.is_empty() { (1.0 / norm(&self.gradient)).min(1.0) } else { 1.0 };
         let mut found = None;
         for _ in 0..60 {
-            let next: Vec<f64> = point.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
-            let (next_value, next_gradient) = function(&next);
-            if next_value <= value + 1e-4 * length * slope {
+            let next: Vec<f64> = self.point.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
+            let (next_value, next_gradient) = function(&next)?;
+            if next_value <= self.value + 1e-4 * length * slope {
                 found = Some((next, next_value, next_gradient));
                 break;
             }
             length *= 0.5;
         }
-        let Some((next, next_value, next_gradient)) = found else { break };
-        let step: Vec<f64> = next.iter().zip(&point).map(|(a, b)| a - b).collect();
-        let change: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
+        let Some((next, next_value, next_gradient)) = found else { return Ok(false) };
+        let step: Vec<f64> = next.iter().zip(&self.point).map(|(a, b)| a - b).collect();
+        let change: Vec<f64> = next_gradient.iter().zip(&self.gradient).map(|(a, b)| a - b).collect();
         if dot(&step, &change) > 1e-12 * norm(&step) * norm(&change) {
-            if pairs.len() == MEMORY {
-                pairs.remove(0);
+            if self.pairs.len() == MEMORY {
+                self.pairs.remove(0);
             }
-            pairs.push((step, change));
+            self.pairs.push((step, change));
         }
-        (point, value, gradient) = (next, next_value, next_gradient);
-        steps += 1;
+        (self.point, self.value, self.gradient) = (next, next_value, next_gradient);
+        self.steps += 1;
+        Ok(true)
     }
-    Minimum { gradient_norm: norm(&gradient), point, value, steps }
+
+    /// Euclidean norm of the gradient.
+    pub fn gradient_norm(&self) -> f64 {
+        norm(&self.gradient)
+    }
 }
 
 /// Value, gradient and Hessian (row-major, symmetric) of a function at a point.
@@ -76,16 +103,19 @@ pub struct Curved {
 
 /// Minimises a convex smooth function whose Hessian is cheap, until the gradient's norm is at most `tolerance`, no
 /// lower point is found, or `most_steps` have been taken.
+///
+/// # Errors
+/// Those of the function.
 // METHOD: Newton's method with backtracking (Armijo). A ridge of 1e-12 of the mean curvature stands in for directions
 // along which the function is flat, such as channels that are always zero; it moves steps, not the optimum.
 pub fn minimise_newton(
-    function: impl Fn(&[f64]) -> Curved,
+    function: impl Fn(&[f64]) -> Result<Curved>,
     start: Vec<f64>,
     tolerance: f64,
     most_steps: usize,
-) -> Minimum {
+) -> Result<Minimum> {
     let mut point = start;
-    let mut here = function(&point);
+    let mut here = function(&point)?;
     let mut steps = 0;
     'steps: while steps < most_steps && norm(&here.gradient) > tolerance {
         let direction: Vec<f64> = solve(&here.hessian, &here.gradient).into_iter().map(|d| -d).collect();
@@ -93,7 +123,7 @@ pub fn minimise_newton(
         let mut length = 1.0;
         loop {
             let next: Vec<f64> = point.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
-            let there = function(&next);
+            let there = function(&next)?;
             // Close to the minimum the value cannot tell points apart any more; the gradient still can.
             let rounding = 1e-13 * here.value.abs();
             let nearer = norm(&there.gradient) < norm(&here.gradient);
@@ -109,7 +139,7 @@ pub fn minimise_newton(
             }
         }
     }
-    Minimum { gradient_norm: norm(&here.gradient), point, value: here.value, steps }
+    Ok(Minimum { gradient_norm: norm(&here.gradient), point, value: here.value, steps })
 }
 
 /// `x` with `(matrix + ridge) x = right`, by Cholesky; a pivot that is not positive raises the ridge tenfold.
@@ -155,7 +185,7 @@ fn cholesky(matrix: &[f64], n: usize, ridge: f64) -> Option<Vec<f64>> {
 }
 
 /// Minus the inverse Hessian estimate times the gradient (two-loop recursion).
-fn descent(gradient: &[f64], pairs: &[(Vec<f64>, Vec<f64>)]) -> Vec<f64> {
+fn descent(gradient: &[f64], pairs: &[Pair]) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut shares = Vec::with_capacity(pairs.len());
     for (step, change) in pairs.iter().rev() {
@@ -198,9 +228,9 @@ mod tests {
             let (da, db) = (a.tanh(), b.tanh());
             let (ca, cb) = (1.0 - da * da, 1.0 - db * db);
             let hessian = vec![ca + cb, cb - ca, 0.0, cb - ca, ca + cb, 0.0, 0.0, 0.0, 0.0];
-            Curved { value: a.cosh().ln() + b.cosh().ln(), gradient: vec![da + db, db - da, 0.0], hessian }
+            Ok(Curved { value: a.cosh().ln() + b.cosh().ln(), gradient: vec![da + db, db - da, 0.0], hessian })
         };
-        let minimum = minimise_newton(function, vec![6.0, -1.0, 5.0], 1e-10, 50);
+        let minimum = minimise_newton(function, vec![6.0, -1.0, 5.0], 1e-10, 50).unwrap();
         assert!(minimum.gradient_norm <= 1e-10, "{minimum:?}");
         assert!((minimum.point[0] - 2.0).abs() < 1e-9 && (minimum.point[1] - 1.0).abs() < 1e-9, "{minimum:?}");
         assert_eq!(minimum.point[2], 5.0);
@@ -218,12 +248,14 @@ mod tests {
             let (value, gradient) = function(x);
             let mut hessian = vec![0.0; 2500];
             (0..50).for_each(|i| hessian[i * 51] = weight(i));
-            Curved { value, gradient, hessian }
+            Ok(Curved { value, gradient, hessian })
         };
-        let minimum = minimise_newton(curved, vec![0.0; 50], 1e-8, 20);
+        let minimum = minimise_newton(curved, vec![0.0; 50], 1e-8, 20).unwrap();
         assert!(minimum.gradient_norm <= 1e-8 && minimum.steps <= 3, "{minimum:?}");
-        let minimum = minimise(function, vec![0.0; 50], 1e-8, 2000);
-        assert!(minimum.gradient_norm <= 1e-6, "{} {}", minimum.gradient_norm, minimum.steps);
-        assert!(minimum.point.iter().zip(&centre).all(|(a, b)| (a - b).abs() < 1e-7));
+        let function = |x: &[f64]| Ok(function(x));
+        let mut search = Search::begin(function, vec![0.0; 50]).unwrap();
+        while search.steps < 2000 && search.gradient_norm() > 1e-8 && search.step(function).unwrap() {}
+        assert!(search.gradient_norm() <= 1e-6, "{} {}", search.gradient_norm(), search.steps);
+        assert!(search.point.iter().zip(&centre).all(|(a, b)| (a - b).abs() < 1e-7));
     }
 }

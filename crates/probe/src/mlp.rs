@@ -10,189 +10,82 @@ mod layers;
 mod maps;
 mod pass;
 mod product;
+mod training;
 
 use features::error::Result;
-use features::tensor::to_vec;
 use rayon::prelude::*;
 
-use crate::checkpoint::State;
-use crate::data::batches;
 use crate::job::Job;
-use crate::lower::logits;
-use crate::schedule::Length;
-use crate::score::{Score, better};
-use crate::spec::{Kind, ProbeSpec, Scaling, Select};
-use crate::trained::{Context, LogEntry, Status, Trained, diverged, order};
+use crate::lower::scores;
+use crate::score::Score;
+use crate::spec::{ProbeSpec, Select};
+use crate::trained::{Status, Trained};
 use crate::weights::Weights;
-use layers::{InputScale, Layers, Mode};
 use maps::Maps;
-use pass::Pass;
+use training::Training;
 
-/// Trains the heads, one a thread, on the maps the split keeps; the result is in the order of `specs`.
+/// Trains the heads on the maps the split keeps; the result is in the order of `specs`. Each has a thread to itself
+/// where maps are in memory; where they are read, all heads take a batch before the next one, so that an epoch reads once.
 ///
 /// # Errors
-/// A checkpoint that cannot be read or written.
+/// A checkpoint that cannot be read or written, maps that cannot be read.
 pub fn train(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
-    let wants = |scaling| specs.iter().any(|spec| spec.scaling == scaling);
-    let made = |scaling| wants(scaling).then(|| Maps::new(job.train, scaling, job.context));
-    let (scaled, plain) = (made(Scaling::Common), made(Scaling::None));
-    let maps = |scaling| if scaling == Scaling::Common { &scaled } else { &plain };
-    let one = |(index, spec): (usize, &ProbeSpec)| {
-        let maps = maps(spec.scaling).as_ref()?;
-        Some(Training::begin(spec, maps, job).run(maps, job, &format!("layered-{index}")))
-    };
-    specs.par_iter().enumerate().filter_map(one).collect()
+    let numbered: Vec<(usize, &ProbeSpec)> = specs.iter().enumerate().collect();
+    let held = job.train.is_held() && job.validation.is_held();
+    let mut trained: Vec<(usize, Trained)> = Vec::with_capacity(specs.len());
+    for members in numbered.chunk_by(|(_, a), (_, b)| (a.scaling, a.batch) == (b.scaling, b.batch)) {
+        let maps = Maps::new(job.train, members[0].1.scaling, job.context)?;
+        let together = if held { 1 } else { members.len() };
+        let parts: Result<Vec<_>> = members.par_chunks(together).map(|part| side_by_side(part, &maps, job)).collect();
+        trained.extend(parts?.into_iter().flatten());
+    }
+    Ok(trained.into_iter().map(|(_, probe)| probe).collect())
 }
 
-/// A head in training.
-struct Training<'a> {
-    spec: &'a ProbeSpec,
-    pass: Pass<'a>,
-    layers: Layers,
-    scale: InputScale,
-    /// Epochs that are done.
-    epochs: usize,
-    /// Loss of the first batch.
-    first_loss: Option<f64>,
-    status: Status,
-    log: Vec<LogEntry>,
-    /// Where the best epoch is kept: that so far.
-    best: Option<Best>,
+/// Trains some heads on the same batches, a batch at a time.
+fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result<Vec<(usize, Trained)>> {
+    let Some((_, first)) = specs.first() else { return Ok(Vec::new()) };
+    let mut heads: Vec<Training> = specs.iter().map(|&(place, spec)| Training::begin(spec, place, maps, job)).collect();
+    heads.iter_mut().try_for_each(|head| head.resume(job))?;
+    let begun = heads.iter().map(|head| head.epochs).min().unwrap_or(0);
+    let last = heads.iter().map(|head| head.spec.epochs).max().unwrap_or(0);
+    for epoch in begun..last {
+        let mut taking: Vec<&mut Training> = heads.iter_mut().filter(|head| head.takes(epoch)).collect();
+        if taking.is_empty() {
+            continue;
+        }
+        maps.visit(&maps.order(job.context.seed, epoch), first.batch, |cells, labels| {
+            taking.par_iter_mut().for_each(|head| head.step(&cells, &labels));
+        })?;
+        end_epoch(&mut taking, job)?;
+    }
+    heads.iter_mut().try_for_each(Training::settle)?;
+    let all = job.train.all_rows();
+    maps.visit(&all[..maps.len()], first.batch, |cells, labels| {
+        heads.par_iter_mut().for_each(|head| head.tally(&cells, &labels, maps.len()));
+    })?;
+    Ok(specs.iter().map(|(place, _)| *place).zip(heads.into_iter().map(Training::end)).collect())
 }
 
-struct Best {
-    score: f64,
-    epoch: usize,
-    layers: State,
-}
-
-impl<'a> Training<'a> {
-    fn begin(spec: &'a ProbeSpec, maps: &Maps, job: &Job) -> Self {
-        Self {
-            spec,
-            pass: Pass { spec, positions: maps.positions, classes: job.context.classes },
-            layers: Layers::new(spec, maps.channels, job.context),
-            scale: match spec.head.kind() {
-                Kind::Mlp => InputScale::Fold(maps.scale),
-                _ => InputScale::Keep(maps.scale),
-            },
-            epochs: 0,
-            first_loss: None,
-            status: Status::Trained,
-            log: Vec::new(),
-            best: None,
-        }
+/// Ends the epoch of some heads: losses are noted, and scores where the best epoch is kept.
+fn end_epoch(heads: &mut [&mut Training], job: &Job) -> Result<()> {
+    heads.iter_mut().for_each(|head| head.note_loss());
+    let chosen = |head: &&mut Training| head.status == Status::Trained && head.spec.select == Select::BestEpoch;
+    let scored: Vec<(usize, Weights)> =
+        heads.iter().enumerate().filter(|(_, head)| chosen(head)).map(|(at, head)| (at, head.weights())).collect();
+    if !scored.is_empty() {
+        let probes: Vec<_> = scored.iter().map(|(at, weights)| (heads[*at].spec, weights)).collect();
+        let by = Score::of(job.validation);
+        let values = scores(by, &probes, job.validation, &job.context.device)?;
+        scored.iter().zip(values).for_each(|((at, _), value)| heads[*at].note_score(by, value));
     }
-
-    fn run(mut self, maps: &Maps, job: &Job, name: &str) -> Result<Trained> {
-        let classes = job.context.classes;
-        let work = 3.0 * self.spec.parameters(maps.channels, classes) as f64 * (maps.len() * maps.positions) as f64;
-        let every = job.checkpoints.epochs(work / maps.views as f64);
-        if let Some(state) = job.checkpoints.load(name)? {
-            self.restore(state)?;
-            (0..self.epochs).for_each(|_| (job.after_epoch)(1));
+    for head in heads {
+        if head.status == Status::Trained && head.epochs.is_multiple_of(head.every) {
+            job.checkpoints.save(&head.name, &head.state()?)?;
         }
-        while self.epochs < self.spec.epochs && self.status == Status::Trained {
-            self.epoch(maps, job)?;
-            if self.status == Status::Trained && self.epochs.is_multiple_of(every) {
-                job.checkpoints.save(name, &self.state()?)?;
-            }
-            (job.after_epoch)(1);
-        }
-        let kept_epoch = self.best.as_ref().map_or(self.spec.epochs, |best| best.epoch);
-        if let Some(best) = self.best.take() {
-            self.layers.restore(&mut best.layers.clone())?;
-        }
-        let (train_loss, gradient_norm) = match self.status {
-            Status::Trained => final_state(&self.pass, &mut self.layers, maps, job.context),
-            Status::Diverged => (f64::NAN, f64::NAN),
-        };
-        let (spec, weights, status, log) = (self.spec.clone(), self.weights(), self.status, self.log);
-        Ok(Trained { spec, weights, status, train_loss, gradient_norm, kept_epoch, log })
+        (job.after_epoch)(1);
     }
-
-    fn epoch(&mut self, maps: &Maps, job: &Job) -> Result<()> {
-        let (spec, images) = (self.spec, maps.len() / maps.views);
-        let length = Length { epochs: spec.epochs, steps: images.div_ceil(spec.batch) };
-        let order = order(job.context.seed, self.epochs, maps.len(), maps.views);
-        let (mut loss_sum, mut rate) = (0.0, 0.0);
-        for (number, rows) in batches(&order, spec.batch).enumerate() {
-            let (cells, labels) = maps.batch(rows, &job.context.device);
-            let (loss, gradients) = self.pass.run(&mut self.layers, cells, labels, Mode::Train);
-            rate = spec.learning_rate * spec.schedule.factor(self.epochs * length.steps + number, length);
-            if diverged(*self.first_loss.get_or_insert(loss), loss) {
-                self.status = Status::Diverged;
-                self.log.push(LogEntry::new(self.epochs + 1, "train", "batch_loss", loss, rate));
-                return Ok(());
-            }
-            self.layers.descend(gradients, rate as f32);
-            loss_sum += loss * rows.len() as f64;
-        }
-        self.epochs += 1;
-        self.log.push(LogEntry::new(self.epochs, "train", "batch_loss", loss_sum / images as f64, rate));
-        if spec.select == Select::BestEpoch {
-            let by = Score::of(job.validation);
-            let logits = logits(spec, &self.weights(), job.validation, &job.context.device)?;
-            let score = by.value(&logits, job.validation);
-            self.log.push(LogEntry::new(self.epochs, "validation", by.name(), score, rate));
-            if better(score, self.best.as_ref().map(|best| best.score)) {
-                let mut layers = State::default();
-                self.layers.save(&mut layers);
-                self.best = Some(Best { score, epoch: self.epochs, layers });
-            }
-        }
-        Ok(())
-    }
-
-    /// The weights at this moment, for features as they are.
-    fn weights(&self) -> Weights {
-        self.layers.weights(self.scale)
-    }
-
-    fn state(&self) -> Result<State> {
-        let mut state = State::default();
-        state.put_doubles("epochs", vec![self.epochs as f64]);
-        state.put_doubles("first_loss", self.first_loss.into_iter().collect());
-        state.put_log("log", &self.log)?;
-        self.layers.save(&mut state);
-        if let Some(Best { score, epoch, layers }) = &self.best {
-            state.put_doubles("best", vec![*score, *epoch as f64]);
-            state.put_all("best.", layers.clone());
-        }
-        Ok(state)
-    }
-
-    fn restore(&mut self, mut state: State) -> Result<()> {
-        self.epochs = state.take_doubles("epochs")?[0] as usize;
-        self.first_loss = state.take_doubles("first_loss")?.first().copied();
-        self.log = state.take_log("log")?;
-        self.layers.restore(&mut state)?;
-        if let Ok(best) = state.take_doubles("best") {
-            let layers = state.take_all("best.");
-            self.best = Some(Best { score: best[0], epoch: best[1] as usize, layers });
-        }
-        Ok(())
-    }
-}
-
-/// Loss over all tiles and the norm of its gradient, with the norms as they are in evaluation.
-fn final_state(pass: &Pass, layers: &mut Layers, maps: &Maps, context: &Context) -> (f64, f64) {
-    let all: Vec<i32> = (0..maps.len() as i32).collect();
-    let (mut loss, mut total): (f64, Vec<Vec<f64>>) = (0.0, Vec::new());
-    for rows in batches(&all, pass.spec.batch) {
-        let (cells, labels) = maps.batch(rows, &context.device);
-        let share = rows.len() as f64 / maps.len() as f64;
-        let (value, gradients) = pass.run(layers, cells, labels, Mode::Evaluate);
-        loss += value * share;
-        let gradients = gradients.into_iter().map(to_vec);
-        for (index, gradient) in gradients.enumerate() {
-            if total.len() == index {
-                total.push(vec![0.0; gradient.len()]);
-            }
-            total[index].iter_mut().zip(gradient).for_each(|(sum, g)| *sum += f64::from(g) * share);
-        }
-    }
-    (loss, total.iter().flatten().map(|g| g * g).sum::<f64>().sqrt())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -204,8 +97,9 @@ mod tests {
     use crate::lower::lower;
     use crate::optimiser::{Method, Optimiser};
     use crate::schedule::{Decay, Schedule, WarmUp};
-    use crate::spec::{Head, Norm, Offset};
-    use features::tensor::cpu;
+    use crate::spec::{Head, Kind, Norm, Offset};
+    use crate::trained::Context;
+    use features::tensor::{cpu, to_vec};
 
     fn spec(head: Head, loss: Loss) -> ProbeSpec {
         ProbeSpec {
@@ -287,8 +181,8 @@ mod tests {
         let first = scores.iter().position(|&score| score == most).unwrap();
         assert!(first + 1 < 12, "the case shows nothing: {scores:?}");
         assert_eq!((trained[0].kept_epoch, trained[1].kept_epoch), (12, first + 1));
-        let logits = logits(&trained[1].spec, &trained[1].weights, &validation, &cpu()).unwrap();
-        assert_eq!(Score::Accuracy.value(&logits, &validation), most);
+        let score = super::scores(Score::Accuracy, &[(&trained[1].spec, &trained[1].weights)], &validation, &cpu());
+        assert_eq!(score.unwrap(), [most]);
         assert_ne!(trained[0].weights, trained[1].weights);
     }
 

@@ -1,7 +1,7 @@
 //! What choices among probes are made by: one figure of the validation split.
 
-use crate::data::Split;
-use crate::metrics::{Presence, mean_average_precision, top_k};
+use crate::data::{Split, argmax};
+use crate::metrics::{Presence, mean_average_precision};
 
 /// The figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +37,50 @@ impl Score {
 
     /// The figure of logits `[n, classes]` on a split; not a number where it is not defined.
     pub fn value(self, logits: &[f32], split: &Split) -> f64 {
+        let mut tally = Tally::new(self);
+        tally.add(logits, split.labels.iter().map(Vec::as_slice));
+        tally.value(split)
+    }
+}
+
+/// A figure of a split whose logits come batch by batch, in the order of its rows.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    score: Score,
+    /// Rows whose largest logit is that of a label.
+    hits: usize,
+    /// Where ranks count, which only all of them together have: logits so far.
+    logits: Vec<f32>,
+}
+
+impl Tally {
+    /// Of no row yet.
+    pub fn new(score: Score) -> Self {
+        Self { score, hits: 0, logits: Vec::new() }
+    }
+
+    /// Adds the logits of the next rows.
+    pub fn add<'a>(&mut self, logits: &[f32], labels: impl ExactSizeIterator<Item = &'a [usize]>) {
+        let classes = (logits.len() / labels.len().max(1)).max(1);
+        match self.score {
+            Score::Accuracy => {
+                self.hits +=
+                    logits.chunks(classes).zip(labels).filter(|(row, labels)| labels.contains(&argmax(row))).count();
+            }
+            Score::MeanAveragePrecision => self.logits.extend_from_slice(logits),
+        }
+    }
+
+    /// The figure, once all rows of the split were added; not a number where it is not defined.
+    pub fn value(&self, split: &Split) -> f64 {
         if split.is_empty() {
             return f64::NAN;
         }
-        match self {
-            Self::Accuracy => top_k(logits, &split.labels, 1),
-            Self::MeanAveragePrecision => {
-                let classes = logits.len() / split.len();
-                mean_average_precision(logits, &presence(split, classes), classes).unwrap_or(f64::NAN)
+        match self.score {
+            Score::Accuracy => self.hits as f64 / split.len() as f64,
+            Score::MeanAveragePrecision => {
+                let classes = self.logits.len() / split.len();
+                mean_average_precision(&self.logits, &presence(split, classes), classes).unwrap_or(f64::NAN)
             }
         }
     }

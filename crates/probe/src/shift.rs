@@ -5,14 +5,20 @@
 //! a class weight. They separate what a loss does to the common vector from all else it does.
 
 use features::error::{Error, Result};
+use rayon::prelude::*;
 
-use crate::data::Split;
+use crate::data::{Batch, Form, Split};
 use crate::linear::root_mean_square_norm;
 use crate::loss::Loss;
 use crate::minimise::{Curved, minimise_newton};
 use crate::optimiser::{Method, Optimiser};
 use crate::spec::{Head, Kind};
 use crate::trained::{LogEntry, Trained};
+
+/// Images looked at together.
+const IMAGES: usize = 256;
+/// Rows of the Hessian that are worth a thread.
+const ROWS: usize = 16;
 
 /// The copy of `source` that `head` names, fitted on the pooled features and labels of `train`.
 ///
@@ -24,9 +30,9 @@ pub fn shifted(source: &Trained, head: Head, deviations: f64, train: &Split) -> 
     }
     let problem = Problem::new(source, train)?;
     let (common, mut log) = match head {
-        Head::ShiftUp => problem.along_mean(deviations),
-        Head::ShiftDown => problem.along_mean(-deviations),
-        _ => problem.fitted(source.spec.loss),
+        Head::ShiftUp => problem.along_mean(deviations)?,
+        Head::ShiftDown => problem.along_mean(-deviations)?,
+        _ => problem.fitted(source.spec.loss)?,
     };
     let mut probe = source.clone();
     probe.spec.head = head;
@@ -51,57 +57,83 @@ pub fn shifted(source: &Trained, head: Head, deviations: f64, train: &Split) -> 
 
 struct Problem<'a> {
     train: &'a Split,
+    source: &'a Trained,
     classes: usize,
-    /// Logits of the source without its offset `[n, classes]`.
-    logits: Vec<f64>,
+    /// Logits of the source without its offset `[n, classes]`, where features are in memory too.
+    logits: Option<Vec<f64>>,
     offset: f64,
-    /// Features scaled to root mean square norm 1 `[n, channels]`.
-    inputs: Vec<f64>,
+    /// What features are multiplied by: to root mean square norm 1.
     scale: f64,
 }
 
 impl<'a> Problem<'a> {
-    fn new(source: &Trained, train: &'a Split) -> Result<Self> {
-        let weight = source.weights.get("fc.weight")?;
-        let classes = weight.shape[0];
-        let bias = source.weights.get("fc.bias").ok().map(|bias| &bias.values);
-        let scale = 1.0 / root_mean_square_norm(train);
-        let inputs: Vec<f64> = train.pooled.iter().map(|&x| f64::from(x) * scale).collect();
-        let mut logits = Vec::with_capacity(train.len() * classes);
-        for row in train.pooled.chunks(train.channels) {
-            for (class, weight) in weight.values.chunks(train.channels).enumerate() {
-                let sum: f64 = row.iter().zip(weight).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                logits.push(sum + bias.map_or(0.0, |bias| f64::from(bias[class])));
-            }
+    fn new(source: &'a Trained, train: &'a Split) -> Result<Self> {
+        let classes = source.weights.get("fc.weight")?.shape[0];
+        let scale = 1.0 / root_mean_square_norm(train)?;
+        let offset = f64::from(source.spec.offset.value(classes));
+        let mut problem = Self { train, source, classes, logits: None, offset, scale };
+        if train.is_held() {
+            let mut logits = Vec::with_capacity(train.len() * classes);
+            problem.each(|_, values| logits.extend_from_slice(values))?;
+            problem.logits = Some(logits);
         }
-        Ok(Self { train, classes, logits, offset: f64::from(source.spec.offset.value(classes)), inputs, scale })
+        Ok(problem)
+    }
+
+    /// Hands over batches of the training rows, in their order, with their logits.
+    fn each(&self, mut look: impl FnMut(&Batch<'_>, &[f64])) -> Result<()> {
+        let (classes, channels) = (self.classes, self.train.channels);
+        let weight = &self.source.weights.get("fc.weight")?.values;
+        let bias = self.source.weights.get("fc.bias").ok().map(|bias| &bias.values);
+        let mut first = 0;
+        self.train.visit(Form::Pooled, &self.train.all_rows(), IMAGES, |batch| {
+            let count = batch.len() * classes;
+            if let Some(logits) = &self.logits {
+                look(&batch, &logits[first..first + count]);
+                first += count;
+                return Ok(());
+            }
+            let mut logits = vec![0.0; count];
+            logits.par_chunks_mut(classes).enumerate().for_each(|(place, logits)| {
+                let row = batch.features(place);
+                for (class, (logit, weight)) in logits.iter_mut().zip(weight.chunks(channels)).enumerate() {
+                    let sum: f64 = row.iter().zip(weight).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
+                    *logit = sum + bias.map_or(0.0, |bias| f64::from(bias[class]));
+                }
+            });
+            look(&batch, &logits);
+            Ok(())
+        })
     }
 
     /// A vector along the mean feature that moves the mean logit by `deviations` standard deviations.
     // METHOD: delta = k sd(z) mu / |mu|^2, so that mu . delta = k sd(z).
-    fn along_mean(&self, deviations: f64) -> (Vec<f64>, Vec<LogEntry>) {
-        let channels = self.train.channels;
-        let mut mean = vec![0.0; channels];
-        for row in self.train.pooled.chunks(channels) {
-            mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / self.train.len() as f64);
-        }
-        let count = self.logits.len() as f64;
-        let centre = self.logits.iter().sum::<f64>() / count;
-        let deviation = (self.logits.iter().map(|z| (z - centre).powi(2)).sum::<f64>() / count).sqrt();
+    fn along_mean(&self, deviations: f64) -> Result<(Vec<f64>, Vec<LogEntry>)> {
+        let rows = self.train.len() as f64;
+        let (mut mean, mut sum) = (vec![0.0; self.train.channels], 0.0);
+        self.each(|batch, logits| {
+            for row in batch.all_features() {
+                mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / rows);
+            }
+            sum = logits.iter().fold(sum, |sum, z| sum + z);
+        })?;
+        let count = rows * self.classes as f64;
+        let (centre, mut squares) = (sum / count, 0.0);
+        self.each(|_, logits| squares = logits.iter().fold(squares, |sum, z| sum + (z - centre).powi(2)))?;
         let square: f64 = mean.iter().map(|m| m * m).sum();
-        let kappa = deviations * deviation;
+        let kappa = deviations * (squares / count).sqrt();
         let common = mean.iter().map(|m| m * kappa / square.max(f64::MIN_POSITIVE)).collect();
-        (common, vec![entry(0, "kappa", kappa)])
+        Ok((common, vec![entry(0, "kappa", kappa)]))
     }
 
     /// The vector that lets the source's logits, at one temperature, fit the paper's BCE best.
     // METHOD: minimise BCE(a z + d . x + offset) over the number a and the vector d, which is convex; the probe keeps
     // the source's logit scale, so d / a is added to its weights.
-    fn fitted(&self, source_loss: Loss) -> (Vec<f64>, Vec<LogEntry>) {
+    fn fitted(&self, source_loss: Loss) -> Result<(Vec<f64>, Vec<LogEntry>)> {
         let loss = if source_loss == Loss::BcePlain { Loss::BcePlain } else { Loss::Bce };
         let mut start = vec![0.0; self.train.channels + 1];
         start[self.train.channels] = 1.0;
-        let minimum = minimise_newton(|point| self.sigmoid_loss(loss, point), start, 1e-10, 100);
+        let minimum = minimise_newton(|point| self.sigmoid_loss(loss, point), start, 1e-10, 100)?;
         let temperature = minimum.point[self.train.channels];
         let common = minimum.point[..self.train.channels].iter().map(|d| d * self.scale / temperature).collect();
         let log = vec![
@@ -109,51 +141,90 @@ impl<'a> Problem<'a> {
             entry(minimum.steps, "fit_gradient_norm", minimum.gradient_norm),
             entry(minimum.steps, "fit_temperature", temperature),
         ];
-        (common, log)
+        Ok((common, log))
     }
 
     /// Value, gradient and Hessian at `[d, a]`.
     // METHOD: with p the sigmoid, t the target and w = p (1 - p): gradient sum (p - t) (x, z), Hessian sum w (x, z)(x, z)^T,
     // over tiles and classes. The x part of a tile is common to its classes, so one outer product a tile does for all.
-    fn sigmoid_loss(&self, loss: Loss, point: &[f64]) -> Curved {
-        let channels = self.train.channels;
-        let off = loss.off_target(self.classes);
-        let (common, temperature) = (&point[..channels], point[channels]);
-        let unknowns = channels + 1;
-        let (mut value, mut gradient, mut hessian) = (0.0, vec![0.0; unknowns], vec![0.0; unknowns * unknowns]);
-        let rows = self.inputs.chunks(channels).zip(self.logits.chunks(self.classes));
-        for ((input, logits), labels) in rows.zip(&self.train.labels) {
-            let shift = input.iter().zip(common).map(|(x, d)| x * d).sum::<f64>() + self.offset;
-            let (mut slope, mut curve, mut mixed) = (0.0, 0.0, 0.0);
-            for (class, source) in logits.iter().enumerate() {
-                let target = if labels.contains(&class) { 1.0 } else { off };
-                let logit = temperature * source + shift;
-                let small = (-logit.abs()).exp();
-                value += logit.max(0.0) + small.ln_1p() - target * logit;
-                let probability = if logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
-                let weight = small / ((1.0 + small) * (1.0 + small));
-                slope += probability - target;
-                gradient[channels] += (probability - target) * source;
-                curve += weight;
-                mixed += weight * source;
-                hessian[unknowns * unknowns - 1] += weight * source * source;
-            }
-            gradient.iter_mut().zip(input).for_each(|(g, x)| *g += slope * x);
-            for (i, x) in input.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-                let (row, factor) = (&mut hessian[i * unknowns..i * unknowns + i + 1], curve * x);
-                row.iter_mut().zip(input).for_each(|(h, y)| *h += factor * y);
-            }
-            hessian[channels * unknowns..].iter_mut().zip(input).for_each(|(h, x)| *h += mixed * x);
-        }
+    fn sigmoid_loss(&self, loss: Loss, point: &[f64]) -> Result<Curved> {
+        let unknowns = self.train.channels + 1;
+        let mut sums = Curved { value: 0.0, gradient: vec![0.0; unknowns], hessian: vec![0.0; unknowns * unknowns] };
+        self.each(|batch, logits| {
+            let rows = batch.all_features().zip(logits.chunks(self.classes)).zip(batch.labels());
+            let tiles: Vec<Tile> =
+                rows.map(|((features, logits), labels)| self.tile(loss, point, features, logits, labels)).collect();
+            add(&tiles, &mut sums);
+        })?;
+        let Curved { mut value, mut gradient, mut hessian } = sums;
         for i in 0..unknowns {
             for j in 0..i {
                 hessian[j * unknowns + i] = hessian[i * unknowns + j];
             }
         }
-        let count = self.logits.len() as f64;
+        let count = (self.train.len() * self.classes) as f64;
+        value /= count;
         gradient.iter_mut().chain(&mut hessian).for_each(|x| *x /= count);
-        Curved { value: value / count, gradient, hessian }
+        Ok(Curved { value, gradient, hessian })
     }
+
+    /// What one tile adds.
+    fn tile(&self, loss: Loss, point: &[f64], features: &[f32], logits: &[f64], labels: &[usize]) -> Tile {
+        let (channels, off) = (self.train.channels, loss.off_target(self.classes));
+        let (common, temperature) = (&point[..channels], point[channels]);
+        let input: Vec<f64> = features.iter().map(|&x| f64::from(x) * self.scale).collect();
+        let shift = input.iter().zip(common).map(|(x, d)| x * d).sum::<f64>() + self.offset;
+        let mut tile = Tile { input, ..Tile::default() };
+        for (class, source) in logits.iter().enumerate() {
+            let target = if labels.contains(&class) { 1.0 } else { off };
+            let logit = temperature * source + shift;
+            let small = (-logit.abs()).exp();
+            tile.value += logit.max(0.0) + small.ln_1p() - target * logit;
+            let probability = if logit >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) };
+            let weight = small / ((1.0 + small) * (1.0 + small));
+            tile.slope += probability - target;
+            tile.source_slope += (probability - target) * source;
+            tile.curve += weight;
+            tile.mixed += weight * source;
+            tile.source_curve += weight * source * source;
+        }
+        tile
+    }
+}
+
+/// A tile's features, and over its classes the sums of loss, slopes and curvatures along `d . x` and along `a`.
+#[derive(Default)]
+struct Tile {
+    input: Vec<f64>,
+    value: f64,
+    slope: f64,
+    source_slope: f64,
+    curve: f64,
+    mixed: f64,
+    source_curve: f64,
+}
+
+/// Adds some tiles, of the Hessian to the lower triangle only; a row of it is added up by one thread, tile after tile.
+fn add(tiles: &[Tile], sums: &mut Curved) {
+    let Curved { value, gradient, hessian } = sums;
+    let unknowns = gradient.len();
+    let channels = unknowns - 1;
+    for tile in tiles {
+        *value += tile.value;
+        gradient[channels] += tile.source_slope;
+        gradient.iter_mut().zip(&tile.input).for_each(|(g, x)| *g += tile.slope * x);
+    }
+    hessian.par_chunks_mut(unknowns).with_min_len(ROWS).enumerate().for_each(|(i, row)| {
+        for tile in tiles {
+            if i == channels {
+                row.iter_mut().zip(&tile.input).for_each(|(h, x)| *h += tile.mixed * x);
+                row[channels] += tile.source_curve;
+            } else if tile.input[i] != 0.0 {
+                let factor = tile.curve * tile.input[i];
+                row[..=i].iter_mut().zip(&tile.input).for_each(|(h, y)| *h += factor * y);
+            }
+        }
+    });
 }
 
 fn entry(epoch: usize, metric: &'static str, value: f64) -> LogEntry {
@@ -220,12 +291,12 @@ mod tests {
         let (source, train) = source();
         let problem = Problem::new(&source, &train).unwrap();
         let point: Vec<f64> = (0..7).map(|i| 0.3 * f64::from(i) - 1.0).collect();
-        let here = problem.sigmoid_loss(Loss::Bce, &point);
+        let here = problem.sigmoid_loss(Loss::Bce, &point).unwrap();
         for i in 0..7 {
             let at = |step: f64| {
                 let mut moved = point.clone();
                 moved[i] += step;
-                problem.sigmoid_loss(Loss::Bce, &moved)
+                problem.sigmoid_loss(Loss::Bce, &moved).unwrap()
             };
             let (up, down) = (at(1e-5), at(-1e-5));
             let want = (up.value - down.value) / 2e-5;

@@ -5,6 +5,7 @@ mod head;
 pub use head::{Head, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::data::Form;
 use crate::loss::{Loss, Objective};
 use crate::optimiser::{Method, Optimiser};
 use crate::schedule::{Decay, Schedule, WarmUp};
@@ -207,6 +208,14 @@ impl ProbeSpec {
     /// The exponent B, of B-cos heads.
     pub fn exponent(&self) -> Option<f64> {
         (self.head.kind() == Kind::Bcos).then_some(self.b)
+    }
+
+    /// The features it is trained on and evaluated from: a linear head commutes with the pool.
+    pub fn form(&self) -> Form {
+        match self.head.kind() {
+            Kind::Linear | Kind::Shift => Form::Pooled,
+            Kind::Bcos | Kind::Mlp => Form::Maps,
+        }
     }
 
     /// What it minimised.

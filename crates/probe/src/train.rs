@@ -4,18 +4,21 @@ mod fit;
 pub mod forecast;
 mod gather;
 mod measure;
+mod room;
 mod rows;
 mod select;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Reader, TableSpec};
 use features::error::{Error, Result};
 use features::preprocess::Preprocessing;
 use features::stage::Stage;
 use features::table::FEATURES;
+use features::weights::WeightFile;
 
 use crate::checkpoint::Checkpoints;
 use crate::config::Config;
@@ -28,7 +31,7 @@ use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 5;
+const ALGORITHM: u32 = 6;
 const FEATURES_DIR: &str = "features";
 
 /// Runs the stage.
@@ -39,12 +42,9 @@ pub fn run(stage: &Stage) -> Result<()> {
     let config: Config = stage.section("probe")?;
     // Checked before anything is read; the number of classes only enters the step sizes.
     config.specs(2, None)?;
-    let reader = Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?;
-    let imports: Vec<Vec<u8>> = config
-        .import
-        .iter()
-        .map(|import| std::fs::read(&import.file).map_err(|error| Error::io(&import.file, error)))
-        .collect::<Result<_>>()?;
+    let reader = Arc::new(Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?);
+    let imports: Vec<WeightFile> =
+        config.import.iter().map(|import| WeightFile::open(&import.file)).collect::<Result<_>>()?;
     let artifact = match Artifact::begin(&stage.run(), spec(stage, &config, &imports, &reader)?)? {
         Begin::UpToDate(_) => {
             stage.done("probe: up to date");
@@ -55,9 +55,9 @@ pub fn run(stage: &Stage) -> Result<()> {
     let mut summary = "probe: done".to_string();
     if !artifact.pending().is_empty() {
         let device = stage.device()?;
-        let data = gather::gather(&reader, &config)?;
-        let context = Context { device, seed: stage.seed, classes: data.classes };
         let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
+        let data = gather::gather(&reader, &config, &backbone)?;
+        let context = Context { device, seed: stage.seed, classes: data.classes };
         let checkpoints = Checkpoints::new(&artifact, config.checkpoint_epochs);
         let trained = fit::fit(stage, &config, &imports, &data, &backbone, &context, &checkpoints)?;
         let measured = measure::measure(&trained, &data, &context.device)?;
@@ -105,15 +105,19 @@ fn report_divergence(stage: &Stage) -> Result<()> {
     )))
 }
 
-fn spec(stage: &Stage, config: &Config, imports: &[Vec<u8>], reader: &Reader) -> Result<ArtifactSpec> {
+fn spec(stage: &Stage, config: &Config, imports: &[WeightFile], reader: &Reader) -> Result<ArtifactSpec> {
     // Carried on, so that `attribute` can refuse a backbone that would see pictures otherwise.
     let note = reader.meta(Preprocessing::NOTE).map(|note| (Preprocessing::NOTE.to_string(), note.to_string()));
     let meta: BTreeMap<String, String> = note.into_iter().collect();
     let table = |table, dir: &str| TableSpec { table, dir: dir.to_string(), shapes: vec![], meta: meta.clone() };
-    // How often a state is kept changes nothing in what is computed.
-    let config = &Config { checkpoint_epochs: None, ..config.clone() };
+    // How often a state is kept and what memory holds change nothing in what is computed.
+    let config = &Config { checkpoint_epochs: None, memory: None, ..config.clone() };
     let bug = |error| Error::Bug(format!("the [probe] section cannot be written as JSON ({error})"));
-    let files = imports.iter().enumerate().map(|(index, bytes)| Input::bytes(format!("import {index}"), bytes));
+    let files = imports.iter().enumerate().map(|(index, file)| {
+        let fingerprint = file.hash()?.finalize().to_hex().to_string();
+        Ok(Input { name: format!("import {index}"), fingerprint })
+    });
+    let files = files.collect::<Result<Vec<_>>>()?;
     Ok(ArtifactSpec {
         stage: "probe",
         path: stage.out.join(PROBES_DIR),

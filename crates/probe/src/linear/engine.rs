@@ -3,7 +3,7 @@
 use features::error::Result;
 
 use crate::checkpoint::State;
-use crate::data::Split;
+use crate::data::Batch;
 
 /// One probe's numbers, for scaled features.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,18 +15,21 @@ pub struct Raw {
 }
 
 /// Linear probes in training, in a fixed order, on the CPU or on another device.
-pub trait Engine: Sync {
+pub trait Engine: Send + Sync {
     /// One step of all probes on these rows of the training split; `factor` is that of the schedule.
-    fn step(&mut self, rows: &[i32], factor: f64);
+    fn step(&mut self, batch: &Batch<'_>, factor: f64);
 
     /// The losses of the rows since this was last asked, summed over rows, each before its step.
     fn losses(&mut self) -> Vec<f64>;
 
-    /// Logits of one probe on a split: `[n, classes]`.
-    fn logits(&self, probe: usize, split: &Split) -> Vec<f32>;
+    /// Logits of one probe on some rows: `[n, classes]`.
+    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32>;
 
-    /// Loss over the whole training split and the norm of its gradient, of each probe.
-    fn finish(&mut self) -> Vec<[f64; 2]>;
+    /// Adds the part of these rows to loss and gradient of the mean over `all` rows of the training split.
+    fn tally(&mut self, batch: &Batch<'_>, all: usize);
+
+    /// Loss and the norm of its gradient, of each probe, as they were tallied.
+    fn figures(&mut self) -> Vec<[f64; 2]>;
 
     /// The numbers of one probe.
     fn raw(&self, probe: usize) -> Raw;

@@ -10,19 +10,16 @@ use rayon::prelude::*;
 
 use super::engine::{Engine, Raw};
 use crate::checkpoint::State;
-use crate::data::Split;
+use crate::data::Batch;
 use crate::optimiser::Step;
 use crate::spec::ProbeSpec;
 
 /// Weight rows of a block: with 2048 channels 2 MiB, which stays in a cache from the product to the step.
 const BLOCK: usize = 256;
-/// Images looked at together where nothing is trained.
-const IMAGES: usize = 256;
-
-/// The probes, one behind the other, and the split they are trained on.
-pub struct Plain<'a> {
-    probes: &'a [&'a ProbeSpec],
-    train: &'a Split,
+/// The probes, one behind the other.
+pub struct Plain {
+    probes: Vec<ProbeSpec>,
+    channels: usize,
     /// What features are multiplied by.
     scale: f32,
     classes: usize,
@@ -36,6 +33,8 @@ pub struct Plain<'a> {
     /// Features of the batch and logits of all probes, kept for their memory.
     inputs: Vec<f32>,
     logits: Vec<f32>,
+    /// Losses and gradients of weights and biases that are being tallied; empty before.
+    tallied: (Vec<f64>, Vec<f32>, Vec<f32>),
 }
 
 /// Numbers and what the optimiser remembers of each.
@@ -64,15 +63,15 @@ impl Parameters {
     }
 }
 
-impl<'a> Plain<'a> {
-    /// The probes with these initial weights, one behind the other.
-    pub fn new(probes: &'a [&'a ProbeSpec], train: &'a Split, scale: f32, classes: usize, start: Vec<Raw>) -> Self {
+impl Plain {
+    /// The probes with these initial weights, one behind the other, for features of `channels` channels.
+    pub fn new(probes: &[ProbeSpec], channels: usize, scale: f32, classes: usize, start: Vec<Raw>) -> Self {
         let has_squares = probes.iter().any(|spec| spec.optimiser.has_squares());
         let (weights, biases): (Vec<Vec<f32>>, Vec<Vec<f32>>) =
             start.into_iter().map(|raw| (raw.weight, raw.bias)).unzip();
         Self {
-            probes,
-            train,
+            probes: probes.to_vec(),
+            channels,
             scale,
             classes,
             weights: Parameters::new(weights.concat(), has_squares),
@@ -81,22 +80,22 @@ impl<'a> Plain<'a> {
             losses: vec![0.0; probes.len()],
             inputs: Vec::new(),
             logits: Vec::new(),
+            tallied: Default::default(),
         }
     }
 
     /// Puts features of some rows, scaled, and the logits `[probes * classes, rows]` of them where they belong.
-    fn forward(&mut self, rows: impl Iterator<Item = usize>) {
-        let (channels, classes, scale) = (self.train.channels, self.classes, self.scale);
+    fn forward(&mut self, batch: &Batch<'_>) {
+        let (channels, classes, scale) = (self.channels, self.classes, self.scale);
         self.inputs.clear();
-        for row in rows {
-            let features = &self.train.pooled[row * channels..(row + 1) * channels];
+        for features in batch.all_features() {
             self.inputs.extend(features.iter().map(|x| x * scale));
         }
-        let images = self.inputs.len() / channels;
+        let images = batch.len();
         self.logits.resize(self.biases.values.len() * images, 0.0);
         let inputs = Matrix::rows(&self.inputs, channels).transposed();
         let blocks = self.logits.par_chunks_mut(BLOCK * images).zip(self.weights.values.par_chunks(BLOCK * channels));
-        let (probes, biases) = (self.probes, &self.biases.values);
+        let (probes, biases) = (&self.probes, &self.biases.values);
         blocks.enumerate().for_each(|(block, (logits, weights))| {
             let size = [logits.len() / images, channels, images];
             product(size, Matrix::rows(weights, channels), inputs, logits, Onto::Nothing);
@@ -111,7 +110,7 @@ impl<'a> Plain<'a> {
 
     /// Turns the logits into gradients of means over `all` rows; gives each probe's part of its mean loss.
     fn differentiate(&mut self, labels: &[&[usize]], all: usize) -> Vec<f64> {
-        let per_probe = self.logits.par_chunks_mut(self.classes * labels.len()).zip(self.probes);
+        let per_probe = self.logits.par_chunks_mut(self.classes * labels.len()).zip(&self.probes);
         per_probe.map(|(logits, spec)| spec.objective().columns(logits, labels, all)).collect()
     }
 
@@ -126,17 +125,15 @@ impl<'a> Plain<'a> {
     }
 }
 
-impl Engine for Plain<'_> {
-    fn step(&mut self, rows: &[i32], factor: f64) {
+impl Engine for Plain {
+    fn step(&mut self, batch: &Batch<'_>, factor: f64) {
         self.steps += 1;
-        let (channels, classes, images) = (self.train.channels, self.classes, rows.len());
-        self.forward(rows.iter().map(|&row| row as usize));
-        let train = self.train;
-        let labels: Vec<&[usize]> = rows.iter().map(|&row| train.labels[row as usize].as_slice()).collect();
-        let losses = self.differentiate(&labels, images);
+        let (channels, classes, images) = (self.channels, self.classes, batch.len());
+        self.forward(batch);
+        let losses = self.differentiate(&batch.labels(), images);
         self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss * images as f64);
 
-        let probes = self.probes;
+        let probes = &self.probes;
         let step =
             |row: usize| Step { number: self.steps, rate: (probes[row / classes].learning_rate * factor) as f32 };
         let (optimiser, inputs) = (probes[0].optimiser, Matrix::rows(&self.inputs, channels));
@@ -180,48 +177,46 @@ impl Engine for Plain<'_> {
         std::mem::replace(&mut self.losses, vec![0.0; self.probes.len()])
     }
 
-    fn logits(&self, probe: usize, split: &Split) -> Vec<f32> {
-        let (channels, classes) = (split.channels, self.classes);
+    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32> {
+        let (channels, classes) = (self.channels, self.classes);
         let weights = &self.weights.values[probe * classes * channels..(probe + 1) * classes * channels];
-        let weights = Matrix::rows(weights, channels).transposed();
         let offset = self.probes[probe].offset.value(classes);
         let constants = self.biases.values[probe * classes..(probe + 1) * classes].iter().map(|bias| bias + offset);
         let constants: Vec<f32> = constants.collect();
-        let mut all = vec![0.0; split.len() * classes];
-        for (features, logits) in split.pooled.chunks(IMAGES * channels).zip(all.chunks_mut(IMAGES * classes)) {
-            let inputs: Vec<f32> = features.iter().map(|x| x * self.scale).collect();
-            let size = [inputs.len() / channels, channels, classes];
-            product(size, Matrix::rows(&inputs, channels), weights, logits, Onto::Nothing);
-            for row in logits.chunks_exact_mut(classes) {
-                row.iter_mut().zip(&constants).for_each(|(z, constant)| *z += constant);
-            }
+        let inputs: Vec<f32> = batch.all_features().flatten().map(|x| x * self.scale).collect();
+        let mut logits = vec![0.0; batch.len() * classes];
+        let size = [batch.len(), channels, classes];
+        let weights = Matrix::rows(weights, channels).transposed();
+        product(size, Matrix::rows(&inputs, channels), weights, &mut logits, Onto::Nothing);
+        for row in logits.chunks_exact_mut(classes) {
+            row.iter_mut().zip(&constants).for_each(|(z, constant)| *z += constant);
         }
-        all
+        logits
     }
 
-    fn finish(&mut self) -> Vec<[f64; 2]> {
-        let (channels, all) = (self.train.channels, self.train.len());
-        let mut losses = vec![0.0; self.probes.len()];
-        let mut gradient = vec![0f32; self.weights.values.len()];
-        let mut bias_gradient = vec![0f32; self.biases.values.len()];
-        let train = self.train;
-        for start in (0..all).step_by(IMAGES) {
-            let rows = start..(start + IMAGES).min(all);
-            let labels: Vec<&[usize]> = train.labels[rows.clone()].iter().map(Vec::as_slice).collect();
-            self.forward(rows);
-            let parts = self.differentiate(&labels, all);
-            losses.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
-            let inputs = Matrix::rows(&self.inputs, channels);
-            let slopes = self.logits.par_chunks(BLOCK * labels.len());
-            gradient.par_chunks_mut(BLOCK * channels).zip(slopes).for_each(|(gradient, slopes)| {
-                let size = [gradient.len() / channels, labels.len(), channels];
-                product(size, Matrix::rows(slopes, labels.len()), inputs, gradient, Onto::Sum);
-            });
-            let biases = self.bias_gradient(labels.len());
-            bias_gradient.iter_mut().zip(biases).for_each(|(sum, part)| *sum += part);
-        }
+    fn tally(&mut self, batch: &Batch<'_>, all: usize) {
+        let (channels, images) = (self.channels, batch.len());
+        let (mut losses, mut gradient, mut bias_gradient) = std::mem::take(&mut self.tallied);
+        losses.resize(self.probes.len(), 0.0);
+        gradient.resize(self.weights.values.len(), 0.0);
+        bias_gradient.resize(self.biases.values.len(), 0.0);
+        self.forward(batch);
+        let parts = self.differentiate(&batch.labels(), all);
+        losses.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        let inputs = Matrix::rows(&self.inputs, channels);
+        let slopes = self.logits.par_chunks(BLOCK * images);
+        gradient.par_chunks_mut(BLOCK * channels).zip(slopes).for_each(|(gradient, slopes)| {
+            let size = [gradient.len() / channels, images, channels];
+            product(size, Matrix::rows(slopes, images), inputs, gradient, Onto::Sum);
+        });
+        bias_gradient.iter_mut().zip(self.bias_gradient(images)).for_each(|(sum, part)| *sum += part);
+        self.tallied = (losses, gradient, bias_gradient);
+    }
+
+    fn figures(&mut self) -> Vec<[f64; 2]> {
+        let (losses, gradient, bias_gradient) = std::mem::take(&mut self.tallied);
         let square = |values: &[f32]| values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-        let squares = gradient.chunks(self.classes * channels).zip(bias_gradient.chunks(self.classes));
+        let squares = gradient.chunks(self.classes * self.channels).zip(bias_gradient.chunks(self.classes));
         let norms = squares.map(|(weight, bias)| (square(weight) + square(bias)).sqrt());
         losses.into_iter().zip(norms).map(|(loss, norm)| [loss, norm]).collect()
     }
@@ -229,7 +224,7 @@ impl Engine for Plain<'_> {
     fn raw(&self, probe: usize) -> Raw {
         let part = |values: &[f32], width: usize| values[probe * width..(probe + 1) * width].to_vec();
         Raw {
-            weight: part(&self.weights.values, self.classes * self.train.channels),
+            weight: part(&self.weights.values, self.classes * self.channels),
             bias: part(&self.biases.values, self.classes),
         }
     }

@@ -6,14 +6,14 @@ use features::tensor::{Device, Tensor, from_vec, to_vec};
 
 use super::engine::{Engine, Raw};
 use crate::checkpoint::State;
-use crate::data::{Split, multi_hot, select};
+use crate::data::{Batch, Split, select};
 use crate::loss::Objective;
 use crate::optimiser::Memory;
 use crate::spec::ProbeSpec;
 
 /// The probes as one matrix; the probes of a loss are neighbours.
-pub struct Tensors<'a> {
-    probes: &'a [&'a ProbeSpec],
+pub struct Tensors {
+    probes: Vec<ProbeSpec>,
     /// `[probes * classes, channels]`; then `[1, probes * classes]`, zero where a probe has no bias.
     parameters: [Tensor<2>; 2],
     memory: Memory,
@@ -23,19 +23,20 @@ pub struct Tensors<'a> {
     offset: Tensor<2>,
     /// Loss and number of probes of each run of neighbours.
     groups: Vec<(Objective, usize)>,
-    /// Scaled training features and their labels.
-    inputs: Tensor<2>,
-    labels: Tensor<2>,
+    /// Scaled training features, where they are held.
+    inputs: Option<Tensor<2>>,
     scale: f32,
     /// Summed losses since they were asked for: `[probes]`.
     losses: Tensor<1>,
     classes: usize,
+    /// Losses and gradients of weights and biases that are being tallied.
+    tallied: Option<(Tensor<1>, [Tensor<2>; 2])>,
 }
 
-impl<'a> Tensors<'a> {
+impl Tensors {
     /// The probes with these initial weights, on a device.
     pub fn new(
-        probes: &'a [&'a ProbeSpec],
+        probes: &[ProbeSpec],
         train: &Split,
         scale: f32,
         classes: usize,
@@ -62,15 +63,36 @@ impl<'a> Tensors<'a> {
             memory: Memory::new(probes[0].optimiser, &parameters),
             has_bias: per_row(&|spec| if spec.bias { 1.0 } else { 0.0 }),
             offset: per_row(&|spec| spec.offset.value(classes)),
-            inputs: train.pooled(device).mul_scalar(scale),
-            labels: multi_hot(&train.labels, classes, device),
+            inputs: train.is_held().then(|| train.pooled(device).mul_scalar(scale)),
             losses: from_vec(vec![0.0; probes.len()], [probes.len()], device),
-            probes,
+            probes: probes.to_vec(),
             parameters,
             groups,
             scale,
             classes,
+            tallied: None,
         }
+    }
+
+    /// Scaled features of some rows of the training split, and their labels.
+    fn look(&self, batch: &Batch<'_>) -> (Tensor<2>, Tensor<2>) {
+        let device = self.device();
+        let mut labels = vec![0.0; batch.len() * self.classes];
+        for (row, classes) in labels.chunks_mut(self.classes).zip(batch.labels()) {
+            classes.iter().for_each(|&class| row[class] = 1.0);
+        }
+        let inputs = match &self.inputs {
+            Some(inputs) if batch.is_held() => inputs.clone().select(0, select(batch.rows, &device)),
+            _ => self.upload(batch),
+        };
+        (inputs, from_vec(labels, [batch.len(), self.classes], &device))
+    }
+
+    /// Scaled features of some rows of any split.
+    fn upload(&self, batch: &Batch<'_>) -> Tensor<2> {
+        let values: Vec<f32> = batch.all_features().flatten().copied().collect();
+        let channels = values.len() / batch.len().max(1);
+        from_vec(values, [batch.len(), channels], &self.device()).mul_scalar(self.scale)
     }
 
     fn device(&self) -> Device {
@@ -101,13 +123,12 @@ impl<'a> Tensors<'a> {
     }
 }
 
-impl Engine for Tensors<'_> {
-    fn step(&mut self, rows: &[i32], factor: f64) {
-        let index = select(rows, &self.device());
-        let (inputs, labels) = (self.inputs.clone().select(0, index.clone()), self.labels.clone().select(0, index));
+impl Engine for Tensors {
+    fn step(&mut self, batch: &Batch<'_>, factor: f64) {
+        let (inputs, labels) = self.look(batch);
         let (losses, gradients) = self.gradients(inputs, labels);
-        self.losses = self.losses.clone() + losses.mul_scalar(rows.len() as f32);
-        let rate = |spec: &&ProbeSpec| vec![(spec.learning_rate * factor) as f32; self.classes];
+        self.losses = self.losses.clone() + losses.mul_scalar(batch.len() as f32);
+        let rate = |spec: &ProbeSpec| vec![(spec.learning_rate * factor) as f32; self.classes];
         let rates: Vec<f32> = self.probes.iter().flat_map(rate).collect();
         let row = from_vec(rates, [1, self.probes.len() * self.classes], &self.device());
         let rates = [row.clone().transpose(), row];
@@ -123,13 +144,26 @@ impl Engine for Tensors<'_> {
         to_vec(sums).into_iter().map(f64::from).collect()
     }
 
-    fn logits(&self, probe: usize, split: &Split) -> Vec<f32> {
-        let logits = self.forward(split.pooled(&self.device()).mul_scalar(self.scale));
-        to_vec(logits.narrow(1, probe * self.classes, self.classes))
+    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32> {
+        let ([weight, bias], first) = (self.parameters.clone(), probe * self.classes);
+        let weight = weight.narrow(0, first, self.classes);
+        let constant = (bias + self.offset.clone()).narrow(1, first, self.classes);
+        to_vec(self.upload(batch).matmul(weight.transpose()) + constant)
     }
 
-    fn finish(&mut self) -> Vec<[f64; 2]> {
-        let (losses, [weight, bias]) = self.gradients(self.inputs.clone(), self.labels.clone());
+    fn tally(&mut self, batch: &Batch<'_>, all: usize) {
+        let (inputs, labels) = self.look(batch);
+        let (losses, gradients) = self.gradients(inputs, labels);
+        let share = batch.len() as f32 / all as f32;
+        let (losses, [weight, bias]) = (losses.mul_scalar(share), gradients.map(|part| part.mul_scalar(share)));
+        self.tallied = Some(match self.tallied.take() {
+            Some((sums, [weights, biases])) => (sums + losses, [weights + weight, biases + bias]),
+            None => (losses, [weight, bias]),
+        });
+    }
+
+    fn figures(&mut self) -> Vec<[f64; 2]> {
+        let Some((losses, [weight, bias])) = self.tallied.take() else { return Vec::new() };
         let [_, channels] = weight.dims();
         let (weight, bias) = (to_vec(weight), to_vec(bias));
         let square = |values: &[f32]| values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();

@@ -1,12 +1,18 @@
 //! Linear probes on invented features.
 
+use features::tensor::cpu;
+
+use super::engine::{Engine, Raw};
+use super::plain::Plain;
+use super::tensors::Tensors;
 use super::*;
+use crate::data::Batch;
 use crate::data::tests::blobs;
 use crate::loss::Loss;
 use crate::optimiser::{Method, Optimiser};
 use crate::schedule::{Decay, Schedule, WarmUp};
-use crate::spec::{Head, Offset, default_schedule};
-use crate::trained::Context;
+use crate::spec::{Head, Offset, Select, default_schedule};
+use crate::trained::{Context, Status, initial, order};
 
 fn spec(loss: Loss, seed: u64) -> ProbeSpec {
     ProbeSpec {
@@ -55,7 +61,7 @@ fn a_probe_does_not_depend_on_its_company() {
 #[test]
 fn the_mean_weight_of_a_softmax_probe_never_moves() {
     let data = blobs(160, 0);
-    let scale = 1.0 / root_mean_square_norm(&data);
+    let scale = 1.0 / root_mean_square_norm(&data).unwrap();
     for (loss, moves) in [(Loss::Ce, false), (Loss::Bce, true)] {
         let spec = spec(loss, 3);
         let start = initial(&spec, "fc.weight", 4 * data.channels, data.channels);
@@ -126,23 +132,30 @@ fn plain_rows_and_tensors_take_the_same_steps() {
     ] {
         let mut specs: Vec<ProbeSpec> = Loss::ALL.into_iter().flat_map(|loss| [smooth(loss), biased(loss)]).collect();
         specs.iter_mut().for_each(|spec| spec.optimiser = optimiser);
-        let probes: Vec<&ProbeSpec> = specs.iter().collect();
-        let raw = |spec: &&ProbeSpec| Raw {
+        let probes = &specs;
+        let raw = |spec: &ProbeSpec| Raw {
             weight: initial(spec, "fc.weight", 24, 6),
             bias: if spec.bias { initial(spec, "fc.bias", 4, 6) } else { vec![0.0; 4] },
         };
         let start = || probes.iter().map(raw).collect();
-        let mut plain = Plain::new(&probes, &data, 0.5, 4, start());
-        let mut tensors = Tensors::new(&probes, &data, 0.5, 4, start(), &cpu());
+        let mut plain = Plain::new(probes, 6, 0.5, 4, start());
+        let mut tensors = Tensors::new(probes, &data, 0.5, 4, start(), &cpu());
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * b.abs().max(0.1), "{optimiser:?} {a} {b}");
         for epoch in 0..3 {
-            for rows in batches(&order(1, epoch, 90, 1), 16) {
-                plain.step(rows, 0.5);
-                tensors.step(rows, 0.5);
+            for rows in order(1, epoch, 90, 1).chunks(16) {
+                let batch = Batch::held(&data, Form::Pooled, rows);
+                plain.step(&batch, 0.5);
+                tensors.step(&batch, 0.5);
             }
             plain.losses().iter().zip(tensors.losses()).for_each(|(&a, b)| close(a / 90.0, b / 90.0));
         }
-        for (a, b) in plain.finish().into_iter().zip(tensors.finish()) {
+        let all = data.all_rows();
+        for rows in all.chunks(32) {
+            let batch = Batch::held(&data, Form::Pooled, rows);
+            plain.tally(&batch, 90);
+            tensors.tally(&batch, 90);
+        }
+        for (a, b) in plain.figures().into_iter().zip(tensors.figures()) {
             close(a[0], b[0]);
             close(a[1], b[1]);
         }
@@ -150,7 +163,9 @@ fn plain_rows_and_tensors_take_the_same_steps() {
             let (a, b) = (plain.raw(probe), tensors.raw(probe));
             let pairs = a.weight.iter().chain(&a.bias).zip(b.weight.iter().chain(&b.bias));
             pairs.for_each(|(&a, &b)| close(f64::from(a), f64::from(b)));
-            let logits = plain.logits(probe, &test).into_iter().zip(tensors.logits(probe, &test));
+            let rows = test.all_rows();
+            let batch = Batch::held(&test, Form::Pooled, &rows);
+            let logits = plain.logits(probe, &batch).into_iter().zip(tensors.logits(probe, &batch));
             logits.for_each(|(a, b)| close(f64::from(a), f64::from(b)));
             let moved = Raw { weight: vec![0.5; 24], bias: vec![0.0; 4] };
             plain.put(probe, &moved);
@@ -185,6 +200,6 @@ fn the_best_epoch_is_kept_where_asked_and_nothing_else_changes() {
     let first = scores.iter().position(|&score| score == most).unwrap();
     assert!(first + 1 < 8, "the case shows nothing: {scores:?}");
     assert_eq!(trained[1].kept_epoch, first + 1);
-    let logits = crate::lower::logits(&trained[1].spec, &trained[1].weights, &validation, &cpu()).unwrap();
-    assert!((Score::Accuracy.value(&logits, &validation) - most).abs() < 1e-9);
+    let scores = crate::lower::scores(Score::Accuracy, &[(&trained[1].spec, &trained[1].weights)], &validation, &cpu());
+    assert!((scores.unwrap()[0] - most).abs() < 1e-9);
 }

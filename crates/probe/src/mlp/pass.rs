@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn evaluation_in_training_equals_the_lowered_network() {
         let data = blobs(40, 2);
-        let maps = Maps::new(&data, Scaling::Common, &context());
+        let maps = Maps::new(&data, Scaling::Common, &context()).unwrap();
         let all: Vec<i32> = (0..40).collect();
         let other = ProbeSpec { b: 1.5, ..spec(Head::Bcos(4), Loss::Bce) };
         for spec in
@@ -109,12 +109,12 @@ mod tests {
             let head = spec.head;
             let mut layers = Layers::new(&spec, 6, &context());
             for _ in 0..3 {
-                let (cells, labels) = maps.batch(&all, &cpu());
+                let (cells, labels) = maps.batch(&all);
                 let pass = Pass { spec: &spec, positions: maps.positions, classes: 4 };
                 let (_, gradients) = pass.run(&mut layers, cells, labels, Mode::Train);
                 layers.descend(gradients, 0.1);
             }
-            let (cells, _) = maps.batch(&all, &cpu());
+            let (cells, _) = maps.batch(&all);
             let own = pooled(layers.forward(Tensor::from_inner(cells), Mode::Evaluate), 4).inner();
             let own = to_vec(own.add_scalar(spec.offset.value(4)));
             let scale = match head.kind() {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_closed_form_equals_autodiff() {
         let data = blobs(24, 4);
-        let maps = Maps::new(&data, Scaling::Common, &context());
+        let maps = Maps::new(&data, Scaling::Common, &context()).unwrap();
         let all: Vec<i32> = (0..24).collect();
         let heads = [Head::Bcos(1), Head::Bcos(2), Head::Bcos(3), Head::Mlp(2), Head::Mlp(3)];
         let uncentred = ProbeSpec { norm: Norm::Uncentred, ..spec(Head::Mlp(3), Loss::Focal) };
@@ -145,7 +145,7 @@ mod tests {
             let pass = Pass { spec: &spec, positions: maps.positions, classes: 4 };
             let (mut fused, mut tracked) = (Layers::new(&spec, 6, &context()), Layers::new(&spec, 6, &context()));
             for mode in [Mode::Train, Mode::Train, Mode::Evaluate] {
-                let (cells, labels) = maps.batch(&all, &cpu());
+                let (cells, labels) = maps.batch(&all);
                 let (value, gradients) = pass.fused(&mut fused, cells.clone(), labels.clone(), mode);
                 let (want_value, want) = pass.tracked(&mut tracked, cells, labels, mode);
                 assert!((value - want_value).abs() < 1e-5 * want_value, "{head:?} {value} {want_value}");
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn gradients_through_a_head_equal_finite_differences() {
         let data = blobs(8, 3);
-        let maps = Maps::new(&data, Scaling::Common, &context());
+        let maps = Maps::new(&data, Scaling::Common, &context()).unwrap();
         let all: Vec<i32> = (0..8).collect();
         for head in [Head::Bcos(2), Head::Mlp(2)] {
             let spec = spec(head, Loss::Bce);
@@ -183,7 +183,7 @@ mod tests {
             let run = |shift: f32| {
                 let mut layers = Layers::new(&spec, 6, &context());
                 layers.nudge(0, 3, shift);
-                let (cells, labels) = maps.batch(&all, &cpu());
+                let (cells, labels) = maps.batch(&all);
                 pass.run(&mut layers, cells, labels, Mode::Train)
             };
             let step = 2e-2;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use features::error::Result;
 use features::stage::Stage;
+use features::weights::WeightFile;
 use rayon::prelude::*;
 
 use super::gather::Data;
@@ -19,11 +20,11 @@ use crate::trained::{Context, Status, Trained};
 use crate::{Loss, exact, linear, mlp, shift};
 
 /// Probes of the entries, linear ones first, then imported ones, then the shifted copies of each linear CE probe.
-/// `imports` are the contents of the files to import from.
+/// `imports` are the files to import from.
 pub fn fit(
     stage: &Stage,
     config: &Config,
-    imports: &[Vec<u8>],
+    imports: &[WeightFile],
     data: &Data,
     backbone: &str,
     context: &Context,
@@ -41,16 +42,22 @@ pub fn fit(
     let after_epoch = |probes: usize| progress.advance(probes as u64);
     let (train, validation) = (&data.train, &data.validation);
     let job = Job { train, validation, context, checkpoints, after_epoch: &after_epoch };
-    // The linear ones are small products in a row, which cannot fill all threads.
-    let (linears, mlps) = rayon::join(|| linears(&flat_linear, &job), || mlp::train(&flat_layered, &job));
+    let held = train.is_held() && validation.is_held();
+    let (linears, mlps) = if held {
+        // The linear ones are small products in a row, which cannot fill all threads.
+        rayon::join(|| linears(&flat_linear, &job), || mlp::train(&flat_layered, &job))
+    } else {
+        // One after the other, so that memory holds the windows of one.
+        (linears(&flat_linear, &job), mlp::train(&flat_layered, &job))
+    };
     drop(progress);
     let mut trained = Vec::new();
     let mut rest = linears?.into_iter().chain(mlps?);
     for specs in linear.iter().chain(&layered) {
         trained.extend(keep(rest.by_ref().take(specs.len()).collect(), data, context)?);
     }
-    for (import, bytes) in config.import.iter().zip(imports) {
-        trained.push(import.read(bytes, &data.train, context.classes)?);
+    for (import, file) in config.import.iter().zip(imports) {
+        trained.push(import.read(file, &data.train, context.classes)?);
     }
     let is_source = |probe: &&Trained| {
         probe.spec.head == Head::Linear && probe.spec.loss == Loss::Ce && probe.status == Status::Trained
@@ -58,27 +65,32 @@ pub fn fit(
     let sources: Vec<&Trained> = trained.iter().filter(is_source).collect();
     let pairs: Vec<(&Trained, Head)> =
         config.shift.iter().flat_map(|&head| sources.iter().map(move |&source| (source, head))).collect();
-    let shifted: Result<Vec<Trained>> = pairs
-        .par_iter()
-        .map(|&(source, head)| shift::shifted(source, head, config.shift_deviations, &data.train))
-        .collect();
+    let shifted = |&(source, head): &(&Trained, Head)| shift::shifted(source, head, config.shift_deviations, train);
+    let shifted: Result<Vec<Trained>> =
+        if held { pairs.par_iter().map(shifted).collect() } else { pairs.iter().map(shifted).collect() };
     trained.extend(shifted?);
     Ok(trained)
 }
 
-/// Linear probes, in the order of `specs`; those that go together are trained side by side.
+/// Linear probes, in the order of `specs`; those that go together are trained side by side, and where features are read
+/// all others beside them, so that an epoch reads once.
 fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
+    let groups = groups(specs);
+    let members: Vec<Vec<ProbeSpec>> =
+        groups.iter().map(|group| group.iter().map(|&index| specs[index].clone()).collect()).collect();
+    let names: Vec<String> = (0..groups.len()).map(|number| format!("linear-{number}")).collect();
+    let (solved, stepped): (Vec<usize>, Vec<usize>) =
+        (0..groups.len()).partition(|&number| members[number][0].optimiser.method == Method::Lbfgs);
     let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
-    for (number, group) in groups(specs).into_iter().enumerate() {
-        let members: Vec<ProbeSpec> = group.iter().map(|&index| specs[index].clone()).collect();
-        let trained = if members[0].optimiser.method == Method::Lbfgs {
-            let solved = exact::train(&members[0], job.train, job.validation, job.context)?;
-            (job.after_epoch)(members[0].epochs);
-            vec![solved]
-        } else {
-            linear::train(&members, job, &format!("linear-{number}"))?
-        };
-        found.extend(group.into_iter().zip(trained));
+    let mut keep = |number: usize, trained: Vec<Trained>| found.extend(groups[number].iter().copied().zip(trained));
+    let together = if job.train.is_held() { 1 } else { stepped.len().max(1) };
+    for numbers in stepped.chunks(together) {
+        let some: Vec<_> = numbers.iter().map(|&number| (members[number].as_slice(), names[number].as_str())).collect();
+        let trained = linear::train_groups(&some, job)?;
+        numbers.iter().zip(trained).for_each(|(&number, trained)| keep(number, trained));
+    }
+    for number in solved {
+        keep(number, vec![exact::train(&members[number][0], job, &names[number])?]);
     }
     Ok(found.into_values().collect())
 }
@@ -103,8 +115,7 @@ fn keep(probes: Vec<Trained>, data: &Data, context: &Context) -> Result<Vec<Trai
         return Ok(probes);
     }
     let by = Score::of(&data.validation);
-    let scores: Result<Vec<f64>> =
-        probes.par_iter().map(|probe| validation(by, probe, data, &context.device)).collect();
-    let pairs = probes.into_iter().zip(scores?);
+    let scores = validation(by, &probes, data, &context.device)?;
+    let pairs = probes.into_iter().zip(scores);
     Ok(select(pairs.map(|(probe, score)| Candidate { probe, score }).collect(), by))
 }

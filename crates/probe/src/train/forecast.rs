@@ -1,19 +1,20 @@
 //! What a run will train, how much memory it takes and about how long, told before it starts.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use features::artifact::Reader;
 use features::error::{Error, Result};
-use features::stage::Stage;
+use features::stage::{Bytes, Stage};
 use features::table::FEATURES;
 
+use super::room::Held;
 use super::{FEATURES_DIR, fit, gather, name_of};
 use crate::config::Config;
-use crate::data::Split;
+use crate::data::{Form, Split};
 use crate::job::Job;
 use crate::optimiser::Method;
-use crate::spec::{Kind, ProbeSpec, Scaling, Select};
+use crate::spec::{Kind, ProbeSpec, Select};
 use crate::trained::{Context, Trained};
 use crate::{linear, mlp};
 
@@ -27,9 +28,9 @@ const STEPS: usize = 2;
 /// As [`super::run`].
 pub fn tell(stage: &Stage) -> Result<()> {
     let config: Config = stage.section("probe")?;
-    let reader = Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?;
-    let data = gather::gather(&reader, &config)?;
+    let reader = Arc::new(Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?);
     let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
+    let data = gather::gather(&reader, &config, &backbone)?;
     let specs = config.specs(data.classes, Some(&backbone))?.concat();
     let context = Context { device: stage.device()?, seed: stage.seed, classes: data.classes };
     let (linears, layered): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
@@ -53,10 +54,20 @@ pub fn tell(stage: &Stage) -> Result<()> {
     }
     let threads = rayon::current_num_threads();
     seconds += side_by_side / threads.min(layered.len().max(1)) as f64;
+    let room = data.room;
+    let features = match room.held {
+        Held::All => Bytes(room.features).to_string(),
+        Held::Measured | Held::Nothing => format!(
+            "{} of {} (the others are read from disk in every epoch, order = \"{}\")",
+            Bytes(room.taken),
+            Bytes(room.features),
+            config.order
+        ),
+    };
     let rest = if solved.is_empty() { String::new() } else { format!(", without {} solved by lbfgs", solved.len()) };
     stage.done(&format!(
         "probe: {} probes, candidates counted, and {} imported, on {} of {backbone}; {steps} steps with {updates} updates of a \
-         probe; features take {:.2} GB in memory and training {:.2} GB more; by steps taken now training takes about \
+         probe; features take {features} in memory and training {} more; by steps taken now training takes about \
          {seconds:.0} s on {threads} threads{rest}. Nothing was written",
         specs.len(),
         config.import.len(),
@@ -65,28 +76,9 @@ pub fn tell(stage: &Stage) -> Result<()> {
         } else {
             format!("{} images in {} views", train.images(), train.views)
         },
-        [train, &data.validation, &data.test].map(held).iter().sum::<f64>() / 1e9,
-        working(&linears, &layered, train, data.classes) / 1e9,
+        Bytes(room.training),
     ));
     Ok(())
-}
-
-/// Bytes of a split.
-fn held(split: &Split) -> f64 {
-    4.0 * (split.pooled.len() + split.maps.len()) as f64
-}
-
-/// Bytes that training adds: scaled maps, and of each probe its numbers, what the optimiser remembers, gradients, and
-/// where the best epoch is kept a copy.
-fn working(linears: &[ProbeSpec], layered: &[ProbeSpec], train: &Split, classes: usize) -> f64 {
-    let numbers = |spec: &ProbeSpec| {
-        let memories = if spec.optimiser.has_squares() { 2 } else { 1 };
-        let copies = 2 + memories + usize::from(spec.select == Select::BestEpoch);
-        4.0 * (copies * spec.parameters(train.channels, classes)) as f64
-    };
-    let scalings = [Scaling::Common, Scaling::None];
-    let copies = scalings.iter().filter(|&&scaling| layered.iter().any(|spec| spec.scaling == scaling)).count();
-    linears.iter().chain(layered).map(numbers).sum::<f64>() + 4.0 * (copies * train.maps.len()) as f64
 }
 
 /// Seconds of one step of some probes that are trained together.
@@ -96,7 +88,7 @@ fn step(
     context: &Context,
     trainer: impl Fn(&[ProbeSpec], &Job) -> Result<Vec<Trained>>,
 ) -> Result<f64> {
-    let few = first(train, STEPS * specs[0].batch);
+    let few = first(train, STEPS * specs[0].batch)?;
     let short = |spec: &ProbeSpec| ProbeSpec { epochs: 2, select: Select::LastEpoch, ..spec.clone() };
     let specs: Vec<ProbeSpec> = specs.iter().map(short).collect();
     let marks = Mutex::new(Vec::new());
@@ -113,18 +105,27 @@ fn step(
     Ok(if let [start, .., end] = marks.as_slice() { end.duration_since(*start).as_secs_f64() / steps } else { 0.0 })
 }
 
-/// The first images of a split, with their maps where it has them.
-fn first(split: &Split, images: usize) -> Split {
+/// The first images of a split in memory, with their maps where it has them.
+fn first(split: &Split, images: usize) -> Result<Split> {
     let rows = (images * split.views).min(split.len());
-    let maps = (rows * split.channels * split.positions()).min(split.maps.len());
-    Split {
+    let numbers = &split.all_rows()[..rows];
+    let mut few = Split {
         image_ids: split.image_ids[..rows].to_vec(),
         labels: split.labels[..rows].to_vec(),
         set_aside: split.set_aside[..rows].to_vec(),
-        pooled: split.pooled[..rows * split.channels].to_vec(),
-        maps: split.maps[..maps].to_vec(),
         views: split.views,
-        channels: split.channels,
-        size: split.size,
+        ..Split::empty(split.channels, split.size)
+    };
+    for (form, count) in [(Form::Pooled, rows), (Form::Maps, rows.min(split.maps_len()))] {
+        let mut values = Vec::new();
+        split.visit(form, &numbers[..count], count, |batch| {
+            values.extend(batch.all_features().flatten());
+            Ok(())
+        })?;
+        match form {
+            Form::Pooled => few.pooled = values,
+            Form::Maps => few.maps = values,
+        }
     }
+    Ok(few)
 }

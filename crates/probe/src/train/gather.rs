@@ -1,11 +1,15 @@
-//! Features of the three splits, read part by part.
+//! The three splits: what is known of their images, and their features where memory holds them.
 
-use features::artifact::Reader;
+use std::ops::Range;
+use std::sync::Arc;
+
+use features::artifact::{Columns, Reader};
 use features::error::{Error, Result};
 use features::table::{FeatureRows, Tensors};
 
+use super::room::{Held, Room};
 use crate::config::Config;
-use crate::data::Split;
+use crate::data::{Form, Order, Place, Split, Windows, finite};
 use crate::spec::Kind;
 
 /// The data of the stage.
@@ -18,26 +22,73 @@ pub struct Data {
     pub test: Split,
     /// Number of classes: as many as the data set names, else one more than the largest training label.
     pub classes: usize,
+    /// What memory it takes.
+    pub room: Room,
 }
 
-/// Reads pooled features of the splits, and the maps that heads of layers need.
-pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
+/// A split that is known but for its features.
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// Its images.
+    pub split: Split,
+    /// Where each row lies, in the order of the table.
+    pub places: Vec<Place>,
+    /// Rows whose maps are looked at, the first.
+    pub mapped: usize,
+}
+
+impl Known {
+    /// Its rows in part `part`.
+    fn rows(&self, part: usize) -> Range<usize> {
+        let before = |part: usize| self.places.partition_point(|place| (place.part as usize) < part);
+        before(part)..before(part + 1)
+    }
+}
+
+/// Reads what the splits need, with features of all that fits into memory.
+///
+/// # Errors
+/// Data that no probe can be trained on, and features that take more memory than there is.
+pub fn gather(reader: &Arc<Reader>, config: &Config, backbone: &str) -> Result<Data> {
+    let layered = config.train.iter().any(|entry| entry.head.kind() != Kind::Linear);
+    let (mut known, unlabelled) = index(reader, config, layered)?;
+    let classes = check(reader, &mut known, unlabelled)?;
+    let room = Room::plan(config, &config.specs(classes, Some(backbone))?.concat(), &known, classes)?;
+    fill(reader, &mut known, layered, room.held)?;
+    let window = match config.order {
+        Order::Windows(parts) => Some(parts),
+        Order::Whole => None,
+    };
+    for (number, known) in known.iter_mut().enumerate() {
+        let held = room.held.holds(number);
+        known.split.windows = window.filter(|_| number == 0 || !held).map(|size| {
+            let reader = (!held).then(|| reader.clone());
+            Windows::new(std::mem::take(&mut known.places), size, known.mapped, reader)
+        });
+    }
+    let [train, validation, test] = known.map(|known| known.split);
+    Ok(Data { train, validation, test, classes, room })
+}
+
+/// Everything about the images of the splits but their features, and an image without any label, if there is one.
+fn index(reader: &Reader, config: &Config, layered: bool) -> Result<([Known; 3], Option<String>)> {
     let &[channels] = reader.shape(FeatureRows::EMBEDDING) else {
         return Err(Error::BadData("features: embeddings are not of rank 1; run the features stage again".into()));
     };
     let &[_, height, width] = reader.shape(FeatureRows::MAP) else {
         return Err(Error::BadData("features: maps are not of rank 3; run the features stage again".into()));
     };
-    let layered = config.train.iter().any(|entry| entry.head.kind() != Kind::Linear);
-    let tensors = if layered { Tensors::All } else { Tensors::Embedding };
-    let empty = || Split::empty(channels, [height, width]);
-    let mut splits = [("train", empty()), ("validation", empty()), ("test", empty())];
-    let map = channels * height * width;
+    let mut splits = ["train", "validation", "test"].map(|name| {
+        let split = Split::empty(channels, [height, width]);
+        Known { name, split, places: Vec::new(), mapped: 0 }
+    });
     let (mut images, mut unlabelled) = (0, None);
     for part in 0..reader.parts() {
-        let rows = FeatureRows::read(reader, part, tensors)?;
+        let rows = FeatureRows::read(reader, part, Tensors::None)?;
         for row in 0..rows.image_id.len() {
-            let Some((name, split)) = splits.iter_mut().find(|(name, _)| *name == rows.split[row]) else { continue };
+            let Some(known) = splits.iter_mut().find(|known| known.name == rows.split[row]) else { continue };
+            let name = known.name;
             let indices = |classes: &[i32]| -> Result<Vec<usize>> {
                 let index = |class: &i32| {
                     usize::try_from(*class).map_err(|_| {
@@ -52,45 +103,78 @@ pub fn gather(reader: &Reader, config: &Config) -> Result<Data> {
             if rows.labels[row].is_empty() && unlabelled.is_none() {
                 unlabelled = Some(format!("image {} of split {name}", rows.image_key[row]));
             }
-            if *name != "train" && rows.view[row] != 0 {
+            if name != "train" && rows.view[row] != 0 {
                 return Err(Error::BadData(format!(
                     "split {name} is there in random views, but is to measure on; take it out of [features] view_splits"
                 )));
             }
-            images += usize::from(split.image_ids.last() != Some(&rows.image_id[row]) && *name == "train");
+            let split = &mut known.split;
+            images += usize::from(split.image_ids.last() != Some(&rows.image_id[row]) && name == "train");
             split.image_ids.push(rows.image_id[row]);
             split.labels.push(indices(&rows.labels[row])?);
             split.set_aside.push(indices(&rows.set_aside[row])?);
-            split.pooled.extend_from_slice(&rows.embedding[row * channels..(row + 1) * channels]);
-            if layered && (*name != "train" || images <= config.map_tiles) {
-                split.maps.extend_from_slice(&rows.map[row * map..(row + 1) * map]);
-            }
+            known.places.push(Place { part: part as u32, row: row as u32 });
+            known.mapped += usize::from(layered && (name != "train" || images <= config.map_tiles));
         }
     }
-    let [(_, mut train), (_, validation), (_, test)] = splits;
-    train.views = views(&train.image_ids)?;
+    Ok((splits, unlabelled))
+}
+
+/// Number of classes, of splits that probes can be trained on.
+fn check(reader: &Reader, known: &mut [Known; 3], unlabelled: Option<String>) -> Result<usize> {
+    known[0].split.views = views(&known[0].split.image_ids)?;
     // Where images have several labels, one may have none of them.
-    let several = [&train, &validation, &test].iter().any(|split| split.labels.iter().any(|labels| labels.len() > 1));
+    let several = known.iter().any(|known| known.split.labels.iter().any(|labels| labels.len() > 1));
     if let Some(image) = unlabelled.filter(|_| !several) {
         return Err(Error::BadData(format!("{image} has no label; probes need one for every image")));
     }
-    let largest = train.labels.iter().flatten().max().map_or(0, |label| label + 1);
+    let largest = known[0].split.labels.iter().flatten().max().map_or(0, |label| label + 1);
     let classes = reader.meta("classes").map_or(largest, |names| names.split(',').count());
-    for (name, split) in [("train", &train), ("validation", &validation), ("test", &test)] {
+    for Known { name, split, .. } in known {
         if split.is_empty() {
             return Err(Error::BadData(format!("features have no image of split {name}; check the data set")));
         }
         if let Some(label) = split.labels.iter().chain(&split.set_aside).flatten().find(|&&label| label >= classes) {
             return Err(Error::BadData(format!("split {name} has label {label}, but there are {classes} classes")));
         }
-        if split.pooled.iter().chain(&split.maps).any(|value| !value.is_finite()) {
-            return Err(Error::BadData(format!("features of split {name} are not all finite; check the backbone")));
-        }
     }
     if classes < 2 {
         return Err(Error::BadData("there is one class only; probes need two".into()));
     }
-    Ok(Data { train, validation, test, classes })
+    Ok(classes)
+}
+
+/// Reads the features of the splits that are held.
+fn fill(reader: &Reader, known: &mut [Known; 3], layered: bool, held: Held) -> Result<()> {
+    for (_, known) in known.iter_mut().enumerate().filter(|(number, _)| held.holds(*number)) {
+        // Exactly: growing would take as much again.
+        known.split.pooled.reserve_exact(known.places.len() * known.split.width(Form::Pooled));
+        known.split.maps.reserve_exact(known.mapped * known.split.width(Form::Maps));
+    }
+    for part in 0..reader.parts() {
+        let wanted = |number: usize, known: &Known| held.holds(number) && !known.rows(part).is_empty();
+        if !known.iter().enumerate().any(|(number, known)| wanted(number, known)) {
+            continue;
+        }
+        let columns = [FeatureRows::EMBEDDING, FeatureRows::MAP];
+        let mut cells = Columns::new(reader.read_columns(part, if layered { &columns } else { &columns[..1] })?);
+        let pooled: Vec<f32> = cells.next()?;
+        let maps: Vec<f32> = if layered { cells.next()? } else { Vec::new() };
+        for (number, known) in known.iter_mut().enumerate() {
+            for row in if wanted(number, known) { known.rows(part) } else { 0..0 } {
+                let at = known.places[row].row as usize;
+                let split = &mut known.split;
+                let [width, area] = [split.width(Form::Pooled), split.width(Form::Maps)];
+                finite(&pooled[at * width..(at + 1) * width])?;
+                split.pooled.extend_from_slice(&pooled[at * width..(at + 1) * width]);
+                if row < known.mapped {
+                    finite(&maps[at * area..(at + 1) * area])?;
+                    split.maps.extend_from_slice(&maps[at * area..(at + 1) * area]);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many rows, which follow each other, each image has.

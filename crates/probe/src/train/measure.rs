@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::gather::Data;
 use crate::data::Split;
-use crate::lower::{common_norm, logits};
+use crate::lower::{common_norm, logits, scores};
 use crate::metrics::{Average, agreement, calibration_error, mean_average_precision, top_k};
 use crate::score::{Score, presence};
 use crate::trained::{Status, Trained};
@@ -38,25 +38,38 @@ pub struct Measured {
     pub common_norm_ratio: f64,
 }
 
-/// The figures of all probes, in their order.
+/// The figures of all probes, in their order. Each split is looked at once, the pooled features and the maps of it.
+///
+/// # Errors
+/// Features that cannot be read.
 pub fn measure(trained: &[Trained], data: &Data, device: &Device) -> Result<Vec<Option<Measured>>> {
-    trained
-        .par_iter()
-        .map(|probe| (probe.status == Status::Trained).then(|| one(probe, data, device)).transpose())
-        .collect()
+    let sane: Vec<&Trained> = trained.iter().filter(|probe| probe.status == Status::Trained).collect();
+    let pairs: Vec<_> = sane.iter().map(|probe| (&probe.spec, &probe.weights)).collect();
+    let accuracies = scores(Score::Accuracy, &pairs, &data.validation, device)?;
+    let logits = logits(&pairs, &data.test, device)?;
+    let measured: Result<Vec<Measured>> = sane
+        .into_par_iter()
+        .zip(accuracies.into_par_iter().zip(logits))
+        .map(|(probe, (accuracy, logits))| one(probe, accuracy, logits, &data.test))
+        .collect();
+    let mut measured = measured?.into_iter();
+    Ok(trained.iter().map(|probe| if probe.status == Status::Trained { measured.next() } else { None }).collect())
 }
 
-/// A figure of the validation split; not a number where the probe diverged.
-pub fn validation(score: Score, probe: &Trained, data: &Data, device: &Device) -> Result<f64> {
-    if probe.status == Status::Diverged {
-        return Ok(f64::NAN);
-    }
-    Ok(score.value(&logits(&probe.spec, &probe.weights, &data.validation, device)?, &data.validation))
+/// A figure of the validation split for each probe; not a number where one diverged.
+///
+/// # Errors
+/// As [`measure`].
+pub fn validation(by: Score, trained: &[Trained], data: &Data, device: &Device) -> Result<Vec<f64>> {
+    let sane = trained.iter().filter(|probe| probe.status == Status::Trained);
+    let pairs: Vec<_> = sane.map(|probe| (&probe.spec, &probe.weights)).collect();
+    let mut values = scores(by, &pairs, &data.validation, device)?.into_iter();
+    let value = |probe: &Trained| if probe.status == Status::Trained { values.next() } else { None };
+    Ok(trained.iter().map(value).map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
-fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
-    let logits = logits(&probe.spec, &probe.weights, &data.test, device)?;
-    let labels = &data.test.labels;
+fn one(probe: &Trained, validation_accuracy: f64, logits: Vec<f32>, test: &Split) -> Result<Measured> {
+    let labels = &test.labels;
     let classes = logits.len() / labels.len().max(1);
     let mean_logit = logits.iter().map(|&z| f64::from(z)).sum::<f64>() / logits.len().max(1) as f64;
     let rows = logits.chunks(classes.max(1));
@@ -64,13 +77,13 @@ fn one(probe: &Trained, data: &Data, device: &Device) -> Result<Measured> {
     let hits: Vec<bool> = rows.zip(labels).map(|(row, labels)| labels.contains(&crate::data::argmax(row))).collect();
     let [common_norm, common_norm_ratio] = common_norm(probe.spec.head, &probe.weights)?;
     Ok(Measured {
-        validation_accuracy: validation(Score::Accuracy, probe, data, device)?,
+        validation_accuracy,
         test_accuracy: top_k(&logits, labels, 1),
         test_top5: top_k(&logits, labels, 5),
         calibration_error: calibration_error(&confidences, &hits, BINS),
         mean_logit,
         common_logit: mean_logit - f64::from(probe.spec.offset.value(classes)),
-        multi_label: if data.test.is_multi_label() { multi_label(&logits, &data.test, classes) } else { vec![] },
+        multi_label: if test.is_multi_label() { multi_label(&logits, test, classes) } else { vec![] },
         common_norm,
         common_norm_ratio,
         logits,

@@ -14,6 +14,7 @@ use crate::table::*;
 use crate::{Head, load};
 
 mod choices;
+mod streams;
 mod views;
 
 const SECTION: &str = r#"
@@ -47,6 +48,11 @@ tag = "wide"
 
 /// Features of four classes that are easy to tell apart.
 fn features(out: &Path) {
+    features_in(out, 1);
+}
+
+/// The same in parts.
+fn features_in(out: &Path, parts: usize) {
     let mut rows = FeatureRows::default();
     for (name, n, seed) in SPLITS {
         let split = blobs(n, seed);
@@ -62,11 +68,16 @@ fn features(out: &Path) {
         rows.embedding.extend(split.pooled);
         rows.map.extend(split.maps);
     }
-    write_features(out, rows);
+    write_features(out, rows, parts);
 }
 
 /// The same with two classes an image, or one, or none; every third test image has another one set aside.
 fn multi_label_features(out: &Path) {
+    multi_label_features_in(out, 1);
+}
+
+/// The same in parts.
+fn multi_label_features_in(out: &Path, parts: usize) {
     let mut rows = FeatureRows::default();
     for (name, n, seed) in SPLITS {
         let mut rng = random::stream(seed, &["several"]);
@@ -93,11 +104,11 @@ fn multi_label_features(out: &Path) {
             rows.labels.push(labels);
         }
     }
-    write_features(out, rows);
+    write_features(out, rows, parts);
 }
 
-/// Writes the rows, as of whole pictures unless they say which views they are.
-fn write_features(out: &Path, mut rows: FeatureRows) {
+/// Writes the rows in so many parts, as of whole pictures unless they say which views they are.
+fn write_features(out: &Path, mut rows: FeatureRows, parts: usize) {
     let n = rows.image_id.len();
     rows.view.resize(n, 0);
     rows.flipped.resize(n, false);
@@ -117,11 +128,36 @@ fn write_features(out: &Path, mut rows: FeatureRows) {
         config: serde_json::Value::Null,
         inputs: vec![],
         tables: vec![table],
-        parts: 1,
+        parts,
     };
     let Begin::Work(artifact) = Artifact::begin(&Run::default(), spec).unwrap() else { panic!("new") };
-    artifact.write_part(0, vec![(0, rows.cells())]).unwrap();
+    let size = n.div_ceil(parts);
+    for part in 0..parts {
+        let cut = part * size..((part + 1) * size).min(n);
+        artifact.write_part(part, vec![(0, piece(&rows, cut).cells())]).unwrap();
+    }
     artifact.finish().unwrap().unwrap();
+}
+
+/// Some rows of a table.
+fn piece(rows: &FeatureRows, cut: std::ops::Range<usize>) -> FeatureRows {
+    let floats = |values: &[f32], width: usize| values[cut.start * width..cut.end * width].to_vec();
+    FeatureRows {
+        image_id: rows.image_id[cut.clone()].to_vec(),
+        image_key: rows.image_key[cut.clone()].to_vec(),
+        split: rows.split[cut.clone()].to_vec(),
+        label: rows.label[cut.clone()].to_vec(),
+        embedding: floats(&rows.embedding, 6),
+        map: floats(&rows.map, 24),
+        labels: rows.labels[cut.clone()].to_vec(),
+        set_aside: rows.set_aside[cut.clone()].to_vec(),
+        view: rows.view[cut.clone()].to_vec(),
+        crop_left: floats(&rows.crop_left, 1),
+        crop_top: floats(&rows.crop_top, 1),
+        crop_width: floats(&rows.crop_width, 1),
+        crop_height: floats(&rows.crop_height, 1),
+        flipped: rows.flipped[cut.clone()].to_vec(),
+    }
 }
 
 fn run(out: &Path) {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Features with `views` rows for each training image, and `more` rows of the last one.
-fn features_in_views(out: &Path, views: usize, more: usize) {
+/// Features in parts, with `views` rows for each training image, and `more` rows of the last one.
+pub fn features_in_views(out: &Path, views: usize, more: usize, parts: usize) {
     let mut rows = FeatureRows::default();
     for (name, n, seed) in SPLITS {
         let views = if name == "train" { views } else { 1 };
@@ -25,14 +25,14 @@ fn features_in_views(out: &Path, views: usize, more: usize) {
             rows.map.extend_from_slice(&split.maps[source * 24..(source + 1) * 24]);
         }
     }
-    write_features(out, rows);
+    write_features(out, rows, parts);
 }
 
 #[test]
 fn a_probe_takes_one_view_of_each_image_an_epoch() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path();
-    features_in_views(out, 3, 0);
+    features_in_views(out, 3, 0, 1);
     run(out);
     let rows =
         ProbeRows::from_cells(Reader::open(&out.join(PROBES_DIR), &PROBES).unwrap().read_all().unwrap()).unwrap();
@@ -47,7 +47,7 @@ fn a_probe_takes_one_view_of_each_image_an_epoch() {
 #[test]
 fn views_that_differ_in_number_or_stand_in_the_test_split_are_refused() {
     let directory = tempfile::tempdir().unwrap();
-    features_in_views(directory.path(), 3, 1);
+    features_in_views(directory.path(), 3, 1, 1);
     let error = run_section(directory.path(), SECTION).unwrap_err();
     assert!(error.exit_code() == 65 && error.to_string().contains("3 views and with 4"), "{error}");
 
@@ -64,7 +64,7 @@ fn views_that_differ_in_number_or_stand_in_the_test_split_are_refused() {
         rows.embedding.extend([1.0; 6]);
         rows.map.extend([1.0; 24]);
     }
-    write_features(directory.path(), rows);
+    write_features(directory.path(), rows, 1);
     let error = run_section(directory.path(), SECTION).unwrap_err();
     assert!(error.exit_code() == 65 && error.to_string().contains("view_splits"), "{error}");
 }
