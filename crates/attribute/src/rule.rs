@@ -14,6 +14,7 @@ pub(crate) use attention::Looks;
 pub use bcos::{BcosRule, Scaling};
 pub use pixels::{BoxRule, ShareRule};
 pub use split::{Carrier, Sign, SplitRule};
+pub(crate) use window::Routes;
 pub use window::Winners;
 
 use features::{
@@ -187,7 +188,7 @@ fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Option
     let programs = seen.branches.iter().zip(plans).map(|(tape, plan)| {
         let mut program = Program::default();
         part(tape.output()).into_iter().for_each(|values| program.push(Op::Times(values)));
-        program.extend(tape.fasten(plan));
+        program.extend(tape.program(plan));
         program
     });
     programs.collect()
