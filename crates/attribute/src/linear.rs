@@ -3,7 +3,7 @@
 //! A transpose is a transposed convolution, so no weight gradient is ever computed and no autodiff graph is kept.
 
 use features::{
-    network::{BcosConv, ChannelScale, Conv, Finish, Geometry, Pool, convolve, convolve_transposed},
+    network::{BcosConv, ChannelScale, Conv, Finish, Geometry, Pool, Transposed, convolve, convolve_transposed},
     tensor::Tensor,
 };
 
@@ -78,6 +78,11 @@ impl LinearMap {
     /// `Wᵀ r * factor` with values of the image, `[n, in, rows, columns]`, see [`crate::batch`].
     pub fn transpose_times(&self, relevance: Tensor<4>, size: [usize; 2], factor: &Tensor<4>) -> Tensor<4> {
         convolve_transposed(relevance, &self.weight, self.geometry(), size, Some(factor))
+    }
+
+    /// The transpose laid out for the CPU; `size` as for [`Self::transpose`].
+    pub(crate) fn transposed(&self, size: [usize; 2]) -> Transposed {
+        Transposed::new(&self.weight, self.geometry(), size)
     }
 
     fn geometry(&self) -> Geometry {

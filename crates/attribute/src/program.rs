@@ -3,9 +3,11 @@
 //! Whatever rule it follows, a layer does few kinds of things to a cotangent: it multiplies by values of the image,
 //! transposes a linear map, adds branches. A program is the list of them, and products next to each other are one.
 
+mod cpu;
+
 use features::{
     network::{Pool, cells, together},
-    tensor::{Tensor, to_vec},
+    tensor::{Device, Tensor, to_vec},
 };
 
 use crate::{
@@ -78,8 +80,16 @@ impl Program {
         more.ops.into_iter().for_each(|op| self.push(op));
     }
 
-    /// Pulls cotangents `[n * k, ..]` of the output, image-major, back to the input.
-    pub fn pull_back(&self, cotangents: Tensor<4>) -> Tensor<4> {
+    /// The program in the form in which `device` is to run it.
+    pub fn ready(self, device: &Device) -> Ready {
+        match device {
+            Device::Flex(_) => Ready(Form::Maps(cpu::Steps::new(self))),
+            _ => Ready(Form::Tensors(self)),
+        }
+    }
+
+    /// Pulls cotangents `[n * k, ..]` of the output, image-major, back to the input, on any device.
+    fn pull_back(&self, cotangents: Tensor<4>) -> Tensor<4> {
         self.ops.iter().fold(cotangents, |cotangents, op| op.run(cotangents))
     }
 
@@ -90,6 +100,26 @@ impl Program {
         let rest = self.ops.iter().rposition(of_image).map_or(0, |last| last + 1);
         let rest = self.ops.split_off(rest);
         (self, Self { ops: rest })
+    }
+}
+
+/// A program that is ready to run.
+#[derive(Debug)]
+pub struct Ready(Form);
+
+#[derive(Debug)]
+enum Form {
+    Tensors(Program),
+    Maps(cpu::Steps),
+}
+
+impl Ready {
+    /// Pulls cotangents `[n * k, ..]` of the output, image-major, back to the input.
+    pub fn pull_back(&self, cotangents: Tensor<4>) -> Tensor<4> {
+        match &self.0 {
+            Form::Tensors(program) => program.pull_back(cotangents),
+            Form::Maps(steps) => steps.pull_back(cotangents),
+        }
     }
 }
 
@@ -115,7 +145,10 @@ impl Op {
             Self::Patch { kernel, stride, padding, size, channels } => {
                 box_transpose(given.sum_dim(1), *kernel, *stride, *padding, *size).repeat_dim(1, *channels)
             }
-            Self::Attend(looks) => looks.transpose(given),
+            Self::Attend(looks) => {
+                let [rows, ..] = given.dims();
+                looks.transpose(given, 0, rows)
+            }
             Self::Concat(programs) => {
                 let mut first = 0;
                 let parts = programs.iter().map(|(channels, program)| {
@@ -137,74 +170,12 @@ impl Op {
                 together(parts.collect(), *grid)
             }
             Self::Sum(programs) => {
-                let (last, others) = programs.split_last().expect("a sum has at least one branch");
-                let others: Vec<Tensor<4>> = others.iter().map(|program| program.pull_back(given.clone())).collect();
-                // The last branch owns what is given, so that nothing is copied for it.
-                others.into_iter().rev().fold(last.pull_back(given), |total, part| total + part)
+                let parts = programs.iter().map(|program| program.pull_back(given.clone()));
+                parts.reduce(|total, part| total + part).expect("a sum has at least one branch")
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use features::tensor::{cpu, from_vec, to_vec};
-
-    use super::*;
-
-    #[test]
-    fn neighbouring_products_are_one() {
-        let values = |values: [f32; 2]| from_vec(values.to_vec(), [1, 1, 1, 2], &cpu());
-        let mut program = Program::default();
-        program.push(Op::Times(values([2.0, 3.0])));
-        program.push(Op::Times(values([5.0, -1.0])));
-        program.push(Op::Split(values([1.0, 2.0]), values([0.0, 1.0])));
-        assert_eq!(program.ops.len(), 1);
-        let pulled = program.pull_back(values([1.0, 10.0]).repeat_dim(0, 2));
-        assert_eq!(to_vec(pulled), [10.0, -60.0, 0.0, -30.0].repeat(2));
-    }
-
-    #[test]
-    fn a_product_joins_the_transpose_before_it() {
-        let values = |values: [f32; 2]| from_vec(values.to_vec(), [1, 2, 1, 1], &cpu());
-        let map = LinearMap {
-            weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
-            bias: None,
-            stride: [1, 1],
-            padding: [0, 0],
-        };
-        let transpose = |program: &mut Program| program.push(Op::Transpose(map.clone(), [1, 1]));
-        let mut program = Program::default();
-        transpose(&mut program);
-        program.push(Op::Times(values([2.0, 3.0])));
-        program.push(Op::Times(values([5.0, -1.0])));
-        assert_eq!(program.ops.len(), 1);
-        let given = values([1.0, 10.0]).repeat_dim(0, 2);
-        assert_eq!(to_vec(program.pull_back(given.clone())), [60.0, -84.0].repeat(2));
-        program.push(Op::Split(values([1.0, 0.0]), values([0.0, 2.0])));
-        assert_eq!(program.ops.len(), 2);
-        assert_eq!(to_vec(program.pull_back(given)), [60.0, 0.0, 0.0, -168.0].repeat(2));
-    }
-
-    #[test]
-    fn a_sum_may_come_before_the_last_linear_steps() {
-        let conv = LinearMap {
-            weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
-            bias: None,
-            stride: [1, 1],
-            padding: [0, 0],
-        };
-        let mut program = Program::default();
-        program.push(Op::Times(from_vec(vec![1.0, 2.0, -1.0, 0.5], [2, 2, 1, 1], &cpu())));
-        program.push(Op::Transpose(conv, [1, 1]));
-        let cotangents = from_vec((0..8).map(|i| i as f32).collect(), [4, 2, 1, 1], &cpu());
-        let each = to_vec(program.pull_back(cotangents.clone()));
-        let (body, rest) = program.split();
-        assert_eq!((body.ops.len(), rest.ops.len()), (1, 1));
-        let pulled = body.pull_back(cotangents);
-        let together = to_vec(rest.pull_back(pulled.clone().narrow(0, 0, 2) * 0.25 + pulled.narrow(0, 2, 2) * 0.75));
-        for (i, got) in together.iter().enumerate() {
-            assert!((got - (0.25 * each[i] + 0.75 * each[4 + i])).abs() < 1e-6, "{together:?} {each:?}");
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ pub(crate) use attention::Looks;
 pub use bcos::{BcosRule, Scaling};
 pub use pixels::{BoxRule, ShareRule};
 pub use split::{Carrier, Sign, SplitRule};
+pub(crate) use window::Routes;
 pub use window::Winners;
 
 use features::{
@@ -171,7 +172,7 @@ impl Bound {
             }
             Self::Apart(plan, grid) => {
                 let [_, channels, rows, columns] = seen.branches[0].input().dims();
-                let cells = seen.branches.iter().map(|tape| tape.fasten(plan)).collect();
+                let cells = seen.branches.iter().map(|tape| tape.program(plan)).collect();
                 program.push(Op::Apart { grid: *grid, cells, shape: [channels, rows, columns] });
             }
             // METHOD: the Norm rule on the stacked branches: R_b = R * y_b / stab(sum of y).
@@ -195,7 +196,7 @@ fn branches(seen: &Seen<'_>, plans: &[Plan], part: impl Fn(&Tensor<4>) -> Option
     let programs = seen.branches.iter().zip(plans).map(|(tape, plan)| {
         let mut program = Program::default();
         part(tape.output()).into_iter().for_each(|values| program.push(Op::Times(values)));
-        program.extend(tape.fasten(plan));
+        program.extend(tape.program(plan));
         program
     });
     programs.collect()

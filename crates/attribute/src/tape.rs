@@ -8,7 +8,10 @@ use features::{
     tensor::Tensor,
 };
 
-use crate::{plan::Plan, program::Program};
+use crate::{
+    plan::Plan,
+    program::{Program, Ready},
+};
 
 /// Every layer's input, in order, and the last layer's output.
 #[derive(Debug, Clone)]
@@ -99,7 +102,12 @@ impl Tape {
     /// Fastens a plan to this pass, so that any number of cotangents can be pulled back.
     ///
     /// The plan must be bound to the network that was recorded.
-    pub fn fasten(&self, plan: &Plan) -> Program {
+    pub fn fasten(&self, plan: &Plan) -> Ready {
+        self.program(plan).ready(&self.output.device())
+    }
+
+    /// The same before it is laid out for the device.
+    pub fn program(&self, plan: &Plan) -> Program {
         let mut program = Program::default();
         for step in plan.steps.iter().rev() {
             let seen = Seen {

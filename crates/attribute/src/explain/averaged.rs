@@ -81,8 +81,9 @@ impl Explainer {
             let cotangents = Tensor::cat(cotangents.collect(), 1);
             let [_, wide, height, width] = cotangents.dims();
             let cotangents = cotangents.reshape([count * rows, wide / rows, height, width]);
-            let (body, linear) = pass.backbone().fasten(&group.backbone).split();
+            let (body, linear) = pass.backbone().program(&group.backbone).split();
             rest = linear;
+            let body = body.ready(&cotangents.device());
             let chunk = if count == 1 { self.settings.chunk } else { count * rows };
             let pulled = Tensor::cat(chunks(cotangents, chunk).map(|chunk| body.pull_back(chunk)).collect(), 0);
             // Input by input, so that the sum does not depend on how many are done at once.
@@ -94,6 +95,7 @@ impl Explainer {
                 });
             }
         }
-        rest.pull_back(sum.expect("there is at least one input"))
+        let sum = sum.expect("there is at least one input");
+        rest.ready(&sum.device()).pull_back(sum)
     }
 }

@@ -22,14 +22,14 @@ impl Looks {
         Self { pool: pool.clone(), size: [rows, columns], seen }
     }
 
-    /// `given` `[n * k, outputs, 1, 1]`, image-major, to `[n * k, channels, rows, columns]`.
-    pub(crate) fn transpose(&self, given: Tensor<4>) -> Tensor<4> {
-        let [batch, outputs, ..] = given.dims();
-        let each = batch / self.seen.len();
-        let given = given.reshape([batch, outputs]);
-        let pulled = self.seen.iter().enumerate().map(|(image, seen)| {
-            let own = given.clone().narrow(0, image * each, each);
-            self.picture(seen, own)
+    /// `given` `[m, outputs, 1, 1]` to `[m, channels, rows, columns]`: rows `first..first + m` of `all`, image-major.
+    pub(crate) fn transpose(&self, given: Tensor<4>, first: usize, all: usize) -> Tensor<4> {
+        let [count, outputs, ..] = given.dims();
+        let each = all / self.seen.len();
+        let given = given.reshape([count, outputs]);
+        let pulled = self.seen.iter().enumerate().filter_map(|(image, seen)| {
+            let own = (image * each).max(first)..((image + 1) * each).min(first + count);
+            (!own.is_empty()).then(|| self.picture(seen, given.clone().narrow(0, own.start - first, own.len())))
         });
         Tensor::cat(pulled.collect(), 0)
     }

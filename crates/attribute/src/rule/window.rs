@@ -12,7 +12,46 @@ pub struct Winners {
     size: [usize; 2],
 }
 
+/// The same on the CPU.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// Positions of the winners within their channel, image by image.
+    positions: Vec<u32>,
+    images: usize,
+    size: [usize; 2],
+}
+
+impl Routes {
+    /// Of what is made: rows, columns.
+    pub(crate) fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    pub(crate) fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Routes the channels of one cotangent to the winners of its image.
+    pub(crate) fn route(&self, image: usize, given: &[f32], made: &mut [f32]) {
+        made.fill(0.0);
+        let area = self.size[0] * self.size[1];
+        let positions = &self.positions[image * given.len()..][..given.len()];
+        let windows = given.len() / (made.len() / area);
+        let channels = given.chunks_exact(windows).zip(positions.chunks_exact(windows));
+        for (made, (given, positions)) in made.chunks_exact_mut(area).zip(channels) {
+            given.iter().zip(positions).for_each(|(value, position)| made[*position as usize] += value);
+        }
+    }
+}
+
 impl Winners {
+    /// Laid out for the CPU.
+    pub(crate) fn routes(self) -> Routes {
+        let [images, ..] = self.positions.dims();
+        let positions = self.positions.into_data().iter::<u32>().collect();
+        Routes { positions, images, size: self.size }
+    }
+
     /// Finds the winners of `input` `[n, c, rows, columns]` again: no rule but this one needs them on the tape.
     pub fn find(pool: &Pool, input: &Tensor<4>) -> Self {
         let [images, channels, rows, columns] = input.dims();

@@ -8,11 +8,15 @@ mod finish;
 mod kernel;
 mod plane;
 mod product;
+mod share;
+mod transposed;
 mod winograd;
 
 pub use cpu::convolve_maps;
 pub use finish::{Finish, Floor, Plus, Steps};
 pub use product::{Matrix, Onto, product};
+pub use share::Hands;
+pub use transposed::{Finisher, Given, Reader, Transposed};
 
 use burn::tensor::{
     module::{conv_transpose2d, conv2d},
@@ -79,7 +83,7 @@ fn transposed_by_backend(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::ChannelScale;
+    use crate::network::{ChannelScale, Maps};
     use crate::random;
     use crate::tensor::{cpu, from_vec, to_vec};
 
@@ -149,6 +153,40 @@ mod tests {
             let got = convolve_transposed(given.clone(), &weight, geometry, [rows, columns], Some(&factor));
             assert_close(got, times_images(want.clone(), factor), &name);
             assert_close(convolve_transposed(given, &weight, geometry, [rows, columns], None), want, &name);
+        }
+    }
+
+    #[test]
+    fn maps_may_be_worked_out_where_they_are_read() {
+        for case in CASES {
+            let (n, inputs, outputs, rows, columns, [kh, kw], stride, padding) = case;
+            let geometry = Geometry { stride, padding };
+            let weight = noise("weight", [outputs, inputs, kh, kw]);
+            let out = [0, 1].map(|i| ([rows, columns][i] + 2 * padding[i] - [kh, kw][i]) / stride[i] + 1);
+            let transposed = Transposed::new(&weight, geometry, [rows, columns]);
+            // All channels, one, and none have values.
+            for kept in [outputs, 1, 0] {
+                let mut maps = Maps::of(noise("given", [n, outputs, out[0], out[1]]));
+                let area = out[0] * out[1];
+                for (plane, values) in maps.values.chunks_exact_mut(area).enumerate() {
+                    if plane % outputs >= kept {
+                        values.fill(0.0);
+                    }
+                }
+                let given = maps.clone().into_tensor(&cpu());
+                let want = transposed_by_backend(given, &weight, geometry, [rows, columns]) * 0.5;
+                let read = |values: &mut [f32], image: usize, channel: usize, position: usize| {
+                    let from = &maps.values[(image * outputs + channel) * area + position..];
+                    values.iter_mut().zip(from).for_each(|(to, value)| *to = 0.5 * value);
+                };
+                let dims = maps.dims;
+                for hands in [1, 3] {
+                    let dirty = vec![f32::NAN; n * inputs * rows * columns];
+                    let given = Given::Read { dims, read: &read };
+                    let made = transposed.run(given, &|_, _, _| {}, &mut Hands::new(hands), dirty);
+                    assert_close(made.into_tensor(&cpu()), want.clone(), &format!("{case:?}, {kept}, {hands}"));
+                }
+            }
         }
     }
 

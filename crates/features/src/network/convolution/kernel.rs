@@ -10,6 +10,7 @@ pub(super) enum Side {
 }
 
 /// The weights as one matrix a kernel position, destination by source channels.
+#[derive(Debug)]
 pub(super) struct Kernel {
     /// `[positions, to, from]`.
     pub(super) values: Vec<f32>,

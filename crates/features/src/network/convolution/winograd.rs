@@ -10,6 +10,7 @@ use super::{
     kernel::Kernel,
     plane::Plane,
     product::{Matrix, Onto, product},
+    share::Scratch,
 };
 
 /// Tiles of a product at a time: tiles and products then stay in the caches.
@@ -60,16 +61,6 @@ fn along_one_axis(given: &[f32], made: &mut [f32]) {
     }
 }
 
-/// Memory that one job after the other works in; only growing.
-#[derive(Default)]
-pub(super) struct Scratch {
-    planes: Vec<f32>,
-    tiles: Vec<f32>,
-    products: Vec<f32>,
-    /// Even and odd columns of two rows.
-    row: Vec<Vec<f32>>,
-}
-
 /// What all maps of a batch have in common.
 pub(super) struct Tiling {
     /// Rows, columns of the given map.
@@ -117,7 +108,7 @@ impl Tiling {
         scratch.products.resize(16 * channels * together * tile_columns, 0.0);
         scratch.row.resize_with(4, Vec::new);
         scratch.row.iter_mut().for_each(|row| row.resize(tile_columns, 0.0));
-        let Scratch { planes, tiles, products, row: made_row } = scratch;
+        let Scratch { planes, tiles, products, row: made_row, .. } = scratch;
         let mut gathered = None;
         for start in (0..images * tile_rows).step_by(together) {
             let block = start..(start + together).min(images * tile_rows);
