@@ -4,7 +4,7 @@
 #
 # Where cargo is:     tests/bench/gpu.sh build cuda PROGRAMS       compiles and copies what is needed into PROGRAMS
 # On the GPU machine: tests/bench/gpu.sh run cuda PROGRAMS OUT     from the top level; OUT/table.md is for data/bench
-# With cpu in place of cuda it tests itself, with a smaller job. Ends with 0 if parity holds and everything ran.
+# With cpu in place of cuda it tests itself, with a smaller job and everything once. Ends with 0 if parity holds and everything ran.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 usage="usage: tests/bench/gpu.sh build|run cpu|cuda[:N] PROGRAMS [OUT]"
@@ -23,12 +23,12 @@ build() {
   done
 }
 
-# What a command says goes to OUT/NAME.log; its seconds go into the table, those of a second run too, because the first
-# also compiles kernels.
+# What a command says goes to OUT/NAME.log; its seconds go into the table, on a GPU those of a second run too, because the
+# first also compiles kernels.
 row() {
   local name=$1; shift
   local seconds=() log=$out/${name//[ \/,]/-}.log
-  for round in first again; do
+  for round in $rounds; do
     local since; since=$(date +%s.%N)
     if ! "$@" >"$log" 2>&1; then
       echo "| $name | failed: $(tail -n 1 "$log" | tr '|' '/') | |" | tee -a "$table"
@@ -37,7 +37,7 @@ row() {
     fi
     seconds+=("$(echo "$(date +%s.%N) $since" | awk '{ printf "%.1f", $1 - $2 }')")
   done
-  echo "| $name | ${seconds[0]} | ${seconds[1]} |" | tee -a "$table"
+  echo "| $name | ${seconds[0]} | ${seconds[1]:-} |" | tee -a "$table"
 }
 
 stages() {
@@ -47,14 +47,17 @@ stages() {
   done
 }
 
-# Each method twice in one process: the second has its kernels.
+# The rounds of a method follow each other in one process, so a second one has its kernels.
 methods() {
   local names=(forward input_x_gradient guided_backprop grad_cam lrp "integrated_gradients 2" "lime 10" bcos)
-  for name in "${names[@]}"; do printf '%s\n%s\n' "$name" "$name"; done |
+  for name in "${names[@]}"; do for round in $rounds; do echo "$name"; done; done |
     "$programs/resnet50" --bench 2>"$out/methods.log" |
-    awk -v names="$(IFS=,; echo "${names[*]}")" 'BEGIN { split(names, name, ",") }
-      NR % 2 { first = $1 } NR % 2 == 0 { printf "| %s | %.2f | %.2f |\n", name[NR / 2], first, $1 }' | tee -a "$table"
-  [[ ${PIPESTATUS[1]} == 0 ]] || failed=1
+    awk -v names="$(IFS=,; echo "${names[*]}")" -v rounds="$(wc -w <<<"$rounds")" 'BEGIN { split(names, name, ",") }
+      $1 !~ /^[0-9.e-]+$/ { print > "/dev/stderr"; wrong = 1 }
+      { times = times " " $1 " |" } NR % rounds == 0 { print "| " name[NR / rounds] " |" times; times = "" }
+      END { exit wrong || NR == 0 }' |
+    tee -a "$table"
+  [[ ${PIPESTATUS[*]:1:2} == "0 0" ]] || failed=1
 }
 
 run() {
@@ -62,7 +65,8 @@ run() {
   mkdir -p "$out"
   table=$out/table.md
   local images=1600
-  [[ $device == cpu ]] && images=160
+  rounds="first again"
+  [[ $device == cpu ]] && images=160 rounds=first
   {
     echo "# Stages on $device"
     echo

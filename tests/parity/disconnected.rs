@@ -68,13 +68,13 @@ fn maps_and_scores_of_cut_off_cells_match_captum() {
             let kind = if setting == Setting::DiFull { "difull" } else { "dipart" };
             let name = format!("{kind}/{grid}/{cell}/{}", map.method);
             let case = &stored.cases[&name];
-            expected::check(&name, &map.values, &case.map.values(), stored.tolerance);
-            assert!((map.logit - case.logit).abs() < 1e-5, "{name}: logit {} is not {}", map.logit, case.logit);
+            expected::check_pulled(&name, &map.values, &case.map.values(), stored.tolerance);
+            expected::check(&format!("{name} logit"), &[map.logit], &[case.logit], 1e-5);
             let positive = Positive::of(Map::new(side, side, &map.values), Smoothing::None).expect("positive mass");
             let metric: Metric = format!("{kind}:none").parse().expect("a metric");
             let subject = Subject::Cell { setting, size: grid, cell };
             let score = metric.score(&positive, map.method.name(), &subject).expect("a score");
-            assert!((score - case.score).abs() < 1e-4, "{name}: {score} is not {}", case.score);
+            expected::check(&format!("{name} score"), &[score as f32], &[case.score as f32], 1e-4);
             seen += 1;
         }
     }

@@ -1,8 +1,11 @@
-//! The allocator of all programs, and what it does with memory that is not needed any more.
+//! Memory: the allocator of all programs, what it does with what is not needed any more, and how much is free.
 
 use std::ffi::c_long;
+use std::path::Path;
 
 use libmimalloc_sys::{mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
+
+use crate::tensor::Device;
 
 /// Tensors come and go by the megabyte; glibc hands each back to the kernel and gets it again page by page.
 #[global_allocator]
@@ -24,17 +27,43 @@ pub fn keep() {
     }
 }
 
-/// Bytes of memory that programs can still have, where the system tells.
+/// Bytes that are free where `device` computes; none where the system does not tell.
+pub fn free(device: &Device) -> Option<f64> {
+    match device {
+        Device::Flex(_) => available(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => {
+            let (free, _) = cudarc::driver::CudaContext::new(cuda.index).ok()?.mem_get_info().ok()?;
+            Some(free as f64)
+        }
+        _ => None,
+    }
+}
+
+/// Bytes of the host's memory that programs can still have: what the kernel can give without swapping, and no more than
+/// a control group leaves; none where the system does not tell.
 pub fn available() -> Option<f64> {
-    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024.0 * kilobytes)
+    let available = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024.0;
+    Some(group(Path::new("/sys/fs/cgroup")).map_or(available, |left| left.min(available)))
+}
+
+/// The first number behind `name`.
+fn field(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// What a control group of version 2 (containers, Slurm jobs) still allows; none where it sets no limit.
+fn group(root: &Path) -> Option<f64> {
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).ok()?.trim().parse::<f64>().ok();
+    // Cached files are given back when memory is asked for.
+    let cached = std::fs::read_to_string(root.join("memory.stat")).ok().and_then(|text| field(&text, "inactive_file "));
+    Some((read("memory.max")? - read("memory.current")? + cached.unwrap_or(0.0)).max(0.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::cpu;
 
     #[test]
     fn the_option_is_the_purge_delay() {
@@ -49,7 +78,23 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn the_system_tells_what_is_free() {
-        let free = available().expect("Linux tells");
+        let free = free(&cpu()).expect("Linux tells");
         assert!(free > 1e6 && free < 1e15, "{free}");
+        assert_eq!(field("MemFree:  1 kB\nMemAvailable:   2048 kB\n", "MemAvailable:"), Some(2048.0));
+        assert_eq!(field("MemFree:  1 kB\n", "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn a_control_group_may_allow_less() {
+        let root = tempfile::tempdir().expect("a directory");
+        assert_eq!(group(root.path()), None);
+        for (name, text) in
+            [("memory.max", "1000\n"), ("memory.current", "900\n"), ("memory.stat", "anon 5\ninactive_file 50\n")]
+        {
+            std::fs::write(root.path().join(name), text).expect("a file");
+        }
+        assert_eq!(group(root.path()), Some(150.0));
+        std::fs::write(root.path().join("memory.max"), "max\n").expect("a file");
+        assert_eq!(group(root.path()), None);
     }
 }

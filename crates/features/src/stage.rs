@@ -10,7 +10,6 @@ mod config;
 mod device;
 mod exit;
 mod log;
-mod memory;
 mod progress;
 
 use std::io::Write;

@@ -11,7 +11,7 @@ use crate::tensor::{Device, Tensor};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 24 bits of mantissa.
+    /// 24 bits of mantissa; on a GPU sums have them, while products may be made of numbers with 11 (TF32).
     #[default]
     Float32,
     /// 8 bits of mantissa with the range of float32.

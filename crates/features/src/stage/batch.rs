@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Stage, memory};
+use super::{Bytes, Stage};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::network::Network;
 use crate::tensor::Device;
 
@@ -134,7 +135,7 @@ impl Stage {
     /// [`Error::Usage`] where a budget that was named has no room for them.
     pub fn batch(&self, written: Batch, fast: usize, need: Need, device: &Device) -> Result<Batches> {
         let budget = self.batch.memory;
-        let room = budget.or_else(|| Some(Bytes(SHARE * memory::free(device)?.0))).map_or(f64::INFINITY, |room| room.0);
+        let room = budget.or_else(|| Some(Bytes(SHARE * memory::free(device)?))).map_or(f64::INFINITY, |room| room.0);
         let size = match self.batch.batch.unwrap_or(written) {
             Batch::Of(count) => count,
             Batch::Auto => {
