@@ -18,7 +18,7 @@ pub fn table(findings: &Findings) -> Formatted {
                   classification of the whole grid, so that other cells may count. DiPart: a classification of the cell's \
                   features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing to the ceiling (a map \
                   that covers the cell exactly, smoothed as the method's maps are) is the method's doing and not the probe's. \
-                  First and last cell of each grid in both."
+                  Both are of each grid's first and last cell."
             .into(),
         columns: vec![
             "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE", "Ceiling",
