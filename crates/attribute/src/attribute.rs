@@ -228,8 +228,8 @@ fn items(
     }
     if config.scenes > 0 {
         let scenes = load_fitted(&source.images, &["scenes"], &geometry)?;
-        let first = scenes.iter().take(config.scenes).enumerate();
-        let found = first.map(|(index, image)| of_scene(image, index < scope.scenes));
+        let chosen = config.scene_choice.choose(scenes.len(), config.scenes, stage.seed).into_iter().enumerate();
+        let found = chosen.map(|(index, at)| of_scene(&scenes[at], index < scope.scenes));
         items.extend(found.filter(|item| !item.targets.is_empty()));
     }
     if items.is_empty() {

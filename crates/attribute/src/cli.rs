@@ -30,6 +30,7 @@ use crate::show::ShowArgs;
         #                           head sees the features of each cell alone), for their first and last cells\n  \
         # targets_per_grid = 2    # random cells of a grid; by default 2 of 3 x 3, 1 of 2 x 2\n  \
         scenes = 30\n  \
+        scene_choice = \"first\"   # or random: drawn by the seed\n  \
         tiles = 0                 # single tiles, for curves of pixel deletion\n  \
         methods = [\"input_x_gradient\", \"integrated_gradients\", \"grad_cam\", \"lrp\", \"guided_backprop\", \"bcos\"]\n  \
         probes = []               # ids, or beginnings like \"linear-*\"; empty: all\n  \

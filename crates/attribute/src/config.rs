@@ -2,6 +2,7 @@
 
 use features::{
     error::{Error, Result},
+    random::{shuffle, stream},
     stage::{Batch, Bytes},
 };
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,10 @@ pub struct AttributeConfig {
     /// Random cells explained in each grid; by default 2 of a 3 x 3 grid and 1 of a 2 x 2 grid. Where cells are cut off
     /// from each other, the first and the last one are explained.
     pub targets_per_grid: Option<usize>,
-    /// Scenes, the first of the split `scenes`; every class in a scene is explained.
+    /// Scenes of the split `scenes`; every class in a scene is explained.
     pub scenes: usize,
+    /// Which of them.
+    pub scene_choice: SceneChoice,
     /// Single tiles, out of those that grids are made of; for curves of pixel deletion.
     pub tiles: usize,
     /// Methods; those that do not fit the backbone are left out with a warning.
@@ -71,6 +74,29 @@ pub struct AttributeConfig {
     /// Most room on disk that all maps may take, like "500 MB" (a bare number is in GB); a run that would take more is
     /// refused before it starts.
     pub disk_budget: Option<Bytes>,
+}
+
+/// Which scenes of a split are explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SceneChoice {
+    /// The first ones, as the paper's code takes VOC's.
+    First,
+    /// Drawn by the seed. The paper's code draws COCO's without one, so that each run has others.
+    Random,
+}
+
+impl SceneChoice {
+    /// Positions of at most `count` scenes out of `available`, ascending; the scenes of fewer are among those of more.
+    pub fn choose(self, available: usize, count: usize, seed: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..available).collect();
+        if self == Self::Random {
+            shuffle(&mut stream(seed, &["attribute", "scenes"]), &mut order);
+        }
+        order.truncate(count);
+        order.sort_unstable();
+        order
+    }
 }
 
 /// Integrated gradients cost many times more than other methods, so they have a scope of their own.
@@ -112,6 +138,7 @@ impl Default for AttributeConfig {
             settings: vec![Setting::GridPg],
             targets_per_grid: None,
             scenes: 30,
+            scene_choice: SceneChoice::First,
             tiles: 0,
             methods: Method::DEFAULT.to_vec(),
             probes: Vec::new(),
@@ -213,6 +240,9 @@ impl AttributeConfig {
             if self.settings == [Setting::GridPg] {
                 keys.remove("settings");
             }
+            if self.scene_choice == SceneChoice::First {
+                keys.remove("scene_choice");
+            }
             keys.insert("seed".to_string(), seed.into());
         }
         value
@@ -267,6 +297,20 @@ mod tests {
         assert_eq!(choose(&["linear-*"]).unwrap(), ids[..2]);
         assert_eq!(choose(&["bcos3_offset-bce-s0", "linear-ce-s0"]).unwrap(), [ids[0], ids[2]]);
         assert_eq!(choose(&["linear"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn scenes_are_the_first_or_drawn_by_the_seed() {
+        assert_eq!(SceneChoice::First.choose(5, 3, 1), [0, 1, 2]);
+        assert_eq!(SceneChoice::Random.choose(3, 9, 1), [0, 1, 2]);
+        let drawn = |count, seed| SceneChoice::Random.choose(2000, count, seed);
+        let (few, many) = (drawn(20, 1), drawn(200, 1));
+        assert!(few.is_sorted() && few.iter().all(|scene| many.contains(scene)) && many.len() == 200);
+        assert_eq!(few, drawn(20, 1));
+        assert_ne!(few, drawn(20, 2));
+        let usual = AttributeConfig::default();
+        let random = AttributeConfig { scene_choice: SceneChoice::Random, ..usual.clone() };
+        assert_ne!(usual.identity(1), random.identity(1));
     }
 
     #[test]

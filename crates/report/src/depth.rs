@@ -6,8 +6,10 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
 
-/// Kinds of probes whose depths are compared: name, and what a probe's name is at a depth.
-const KINDS: [(&str, fn(usize) -> String); 4] = [
+/// A kind of probes whose depths are compared: name, and what a probe's name is at a depth.
+type Kind = (&'static str, fn(usize) -> String);
+
+const KINDS: [Kind; 4] = [
     ("B-cos layers, BCE", |depth| format!("bcos{depth}_offset-bce")),
     ("B-cos layers, CE", |depth| format!("bcos{depth}_offset-ce")),
     ("MLP, BCE", |depth| layered(depth, "bce")),
@@ -26,9 +28,8 @@ fn layered(depth: usize, loss: &str) -> String {
 
 /// A panel a backbone, a row a depth. Kinds that have one depth only say nothing and are left out.
 pub fn chart(findings: &Findings) -> Chart {
-    let several = |(_, name): &&(&str, fn(usize) -> String)| {
-        findings.backbones.iter().any(|backbone| depths(findings, backbone, name).len() > 1)
-    };
+    let several =
+        |(_, name): &&Kind| findings.backbones.iter().any(|backbone| depths(findings, backbone, name).len() > 1);
     let kinds: Vec<_> = KINDS.iter().filter(several).collect();
     let panel = |backbone: &Backbone| {
         let known: Vec<Vec<(usize, Estimate)>> =

@@ -26,7 +26,7 @@ fn key_of(experiment: &str, backbone: &str, method: &str, probe: &str, metric: M
         experiment: experiment.into(),
         backbone: backbone.into(),
         item_kind: metric.item_kind().into(),
-        grid_size: (metric.item_kind() == "grid").then_some(3),
+        grid_size: (!["scene", "tile"].contains(&metric.item_kind())).then_some(3),
         metric: metric.name().into(),
         variant: metric.variant().into(),
         method: method.into(),

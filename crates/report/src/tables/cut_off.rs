@@ -1,9 +1,10 @@
 //! The table of grids whose cells have a classification of their own, beside the usual ones.
 
-use super::{Cell, Formatted, best_bold, text};
+use super::{Cell, Formatted, best_bold, number, text};
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
+use evaluate::controls::Control;
 
 /// The settings, the strictest last.
 const METRICS: [Metric; 3] = [Metric::GridPointingGame, Metric::DiPart, Metric::DiFull];
@@ -15,11 +16,12 @@ pub fn table(findings: &Findings) -> Formatted {
         title: "Grids whose cells are cut off from each other",
         caption: "Share of positive relevance in the right cell, % with 95 % interval (Rao et al. 2022). GridPG: one \
                   classification of the whole grid, so that other cells may count. DiPart: a classification of the cell's \
-                  features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing to the ceiling is \
-                  the method's doing and not the probe's. First and last cell of each grid."
+                  features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing to the ceiling (a map \
+                  that covers the cell exactly, smoothed as the method's maps are) is the method's doing and not the probe's. \
+                  Both are of each grid's first and last cell."
             .into(),
         columns: vec![
-            "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE",
+            "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE", "Ceiling",
         ],
         rows: findings.backbones.iter().flat_map(|backbone| rows(findings, backbone)).collect(),
     }
@@ -36,6 +38,8 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
         let cut_off = values[1..].iter().flatten().any(Option::is_some);
         let mut row = vec![text(&backbone.name), text(labels::method(method))];
         row.extend(METRICS.into_iter().zip(values).flat_map(|(metric, values)| best_bold(values, metric, true)));
+        let ceiling = findings.summaries.control(backbone, Metric::DiFull, Control::Oracle, method);
+        row.push(number(ceiling.map_or("–".to_string(), |value| labels::number(100.0 * value, 1))));
         cut_off.then_some(row)
     };
     backbone.methods.iter().filter_map(row).collect()
