@@ -7,7 +7,7 @@ Needs torch. Without --program it runs `cargo bench --workspace --bench linear`,
 linear head with cross entropy, and a sweep of 16 heads, half of them with BCE, each with its own step size, on the same
 batches. PyTorch is run as its user would write it: a layer, a loss and an optimiser a head, all heads on a batch before
 the next one, nothing tracked but the loss. "torch, stacked" is the sweep with all heads as one layer, which an expert
-might write. Both sides sum the loss of each batch. A sample is an image seen by one head. An epoch to warm up is not counted.
+might write. "DataLoader" is one training a head, each with a DataLoader over a TensorDataset. Both sides sum the loss of each batch. A sample is an image seen by one head. An epoch to warm up is not counted.
 On a machine that others use, compare CPU seconds at one thread.
 """
 
@@ -57,6 +57,32 @@ def epoch_of_heads(x, y, count):
     return epoch
 
 
+def epoch_of_loaders(x, y, count):
+    """One training a head, each with a DataLoader of its own over a TensorDataset, as most scripts have it."""
+    data = torch.utils.data.TensorDataset(x, y)
+    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True)
+    heads = [torch.nn.Linear(CHANNELS, CLASSES, bias=False) for _ in range(count)]
+    steps = [torch.optim.SGD(head.parameters(), lr=rate(i), momentum=0.9) for i, head in enumerate(heads)]
+
+    def epoch():
+        first = 0.0
+        for index, (head, step) in enumerate(zip(heads, steps)):
+            total = 0.0
+            for inputs, labels in loader:
+                off = None
+                if index % 2 == 1:
+                    off = torch.nn.functional.one_hot(labels, CLASSES).float().clamp(min=1 / CLASSES)
+                step.zero_grad()
+                loss = loss_of(index, head(inputs), labels, off)
+                loss.backward()
+                step.step()
+                total += loss.item() * len(labels)
+            first = total if index == 0 else first
+        return first / len(x)
+
+    return epoch
+
+
 def epoch_stacked(x, y, count):
     """All heads as one layer; one optimiser, the step sizes as a factor on the weights' gradients is not offered by SGD,
     so all heads take one step size."""
@@ -86,6 +112,25 @@ def theirs(epoch):
     return time.perf_counter() - since, time.process_time() - spent, loss
 
 
+def product(m, k, n):
+    """GFLOP a CPU second of torch's product of these sizes on one thread."""
+    torch.set_num_threads(1)
+    left, right = torch.rand(m, k), torch.rand(n, k).T
+    torch.mm(left, right)
+    spent, count = time.process_time(), 0
+    while time.process_time() - spent < 2:
+        torch.mm(left, right)
+        count += 1
+    return 2e-9 * m * k * n * count / (time.process_time() - spent)
+
+
+def empty_file(directory):
+    """Features of one image, for a program that is asked for products only."""
+    file = pathlib.Path(directory) / "none"
+    file.write_bytes(bytes(4 * CHANNELS + 4))
+    return file
+
+
 class Ours:
     def __init__(self, program, threads, file, images):
         command = [program, "--bench"] if program else ["cargo", "bench", "--workspace", "--bench", "linear"]
@@ -99,6 +144,9 @@ class Ours:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
+
+    def product(self, m, k, n):
+        return float(self.ask(f"product {m} {k} {n}"))
 
     def epoch(self, heads):
         answer = self.ask(f"{heads} {BATCH} 2")
@@ -114,14 +162,22 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", default="1,2")
     arguments.add_argument("--images", type=int, default=20_000)
-    arguments.add_argument("--lines", default="one,sweep,stacked")
+    arguments.add_argument("--lines", default="one,sweep,stacked,loader,loaders")
     arguments = arguments.parse_args()
     torch.manual_seed(0)
     x = torch.rand(arguments.images, CHANNELS)
     y = torch.randint(0, CLASSES, (arguments.images,))
     runs = {"one": (1, epoch_of_heads, "1 head"), "sweep": (SWEEP, epoch_of_heads, f"{SWEEP} heads")}
+    runs["loader"] = (1, epoch_of_loaders, "1 head, torch with a DataLoader")
+    runs["loaders"] = (SWEEP, epoch_of_loaders, f"{SWEEP} heads, torch with a DataLoader each")
     runs["stacked"] = (SWEEP, epoch_stacked, f"{SWEEP} heads, torch stacked")
     print(f"date: {time.strftime('%Y-%m-%d')}; {processor()}; torch {torch.__version__}; medians of {arguments.rounds}")
+    with tempfile.TemporaryDirectory() as directory:
+        ours = Ours(arguments.program, 1, empty_file(directory), 1)
+        for shape in ((CLASSES, CHANNELS, BATCH), (CLASSES, BATCH, CHANNELS), (SWEEP * CLASSES, CHANNELS, BATCH)):
+            speeds = [ours.product(*shape), product(*shape)]
+            print(f"product {shape} on one thread, GFLOP a CPU second: {speeds[0]:.0f} ours, {speeds[1]:.0f} torch")
+        del ours
     print("| threads | heads | ours, samples/s | torch, samples/s | times faster | in CPU time |")
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as directory:

@@ -18,6 +18,7 @@ mod masks;
 mod peers;
 mod photograph_maps;
 mod photographs;
+mod probe_torch;
 mod probes;
 mod quickshift;
 mod resnet;

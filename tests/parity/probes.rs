@@ -42,9 +42,12 @@ struct Case {
     norms: BTreeMap<String, f64>,
 }
 
-const CHANNELS: usize = 12;
-const CLASSES: usize = 5;
-const TILES: usize = 160;
+/// Of the features of the formula.
+pub const CHANNELS: usize = 12;
+/// The largest of so many channels is the label.
+pub const CLASSES: usize = 5;
+/// Maps of the formula.
+pub const TILES: usize = 160;
 
 impl Case {
     fn spec(&self) -> ProbeSpec {
@@ -83,7 +86,8 @@ impl Case {
     }
 }
 
-fn maps() -> Split {
+/// Maps of the formula, not scaled.
+pub fn maps() -> Split {
     let maps: Vec<f32> = formula::unit("maps", TILES * CHANNELS * 4).map(|u| (0.5 + 0.5 * u) as f32).collect();
     let pooled: Vec<f32> =
         maps.chunks(4).map(|cells| (cells.iter().map(|&x| f64::from(x)).sum::<f64>() / 4.0) as f32).collect();
@@ -91,6 +95,7 @@ fn maps() -> Split {
     Split {
         image_ids: (0..TILES as i64).collect(),
         labels,
+        set_aside: vec![vec![]; TILES],
         pooled,
         maps,
         channels: CHANNELS,

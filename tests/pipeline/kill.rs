@@ -11,6 +11,8 @@ enum Moment {
     APartIsDone,
     /// The state of a training is kept: the next run must go on from it.
     AStateIsKept,
+    /// The state of a search for an optimum is kept, which is the third training of its kind.
+    ASearchIsKept,
     /// The run has begun; there is one part, and the next run makes it from the start.
     Begun,
 }
@@ -21,6 +23,11 @@ fn check(words: &[&str], directory: &str, artifact: &str, moment: Moment) {
 }
 
 fn check_in(bench: Bench, words: &[&str], directory: &str, artifact: &str, moment: Moment) {
+    kill_and_run_again(&bench, words, directory, artifact, moment);
+    assert_same(&complete().results(), &bench.results());
+}
+
+fn kill_and_run_again(bench: &Bench, words: &[&str], directory: &str, artifact: &str, moment: Moment) {
     let marker = bench.path(directory).join(format!("{artifact}.manifest.json"));
     // The run can be over before it is seen to have begun; a later attempt starts from nothing again.
     let killed = (0..30).any(|_| {
@@ -39,7 +46,6 @@ fn check_in(bench: Bench, words: &[&str], directory: &str, artifact: &str, momen
     });
     assert!(killed, "{words:?}: thirty runs ended before they could be killed");
     bench.ok(words);
-    assert_same(&complete().results(), &bench.results());
 }
 
 /// Removes the artifact and work on it, as if the program had never run.
@@ -65,6 +71,8 @@ fn reached(directory: &Path, artifact: &str, moment: Moment) -> bool {
         Moment::AStateIsKept => {
             std::fs::read_dir(entry.path().join(".checkpoints")).is_ok_and(|mut states| states.next().is_some())
         }
+        Moment::ASearchIsKept => std::fs::read_dir(entry.path().join(".checkpoints"))
+            .is_ok_and(|states| states.flatten().any(|state| state.file_name().to_string_lossy().contains("linear-2"))),
         Moment::Begun => true,
     })
 }
@@ -93,6 +101,27 @@ fn probes_in_the_middle_of_training() {
     assert_ne!(often, config);
     std::fs::write(bench.path("tiny.toml"), often).expect("the experiment can be changed");
     check_in(bench, &["probe", "--config", "tiny.toml"], "out/tiny", "probe", Moment::AStateIsKept);
+}
+
+/// An optimum that is searched for, and tiles that are mixed by parts; a state is kept after every step.
+#[test]
+fn exact_probes_in_the_middle_of_the_search() {
+    let words = ["probe", "--config", "tiny.toml"];
+    let changed = || {
+        let bench = complete().copy();
+        let config = std::fs::read_to_string(bench.path("tiny.toml")).expect("the experiment is there");
+        let exact = "[[probe.train]]\nhead = \"linear\"\nloss = \"ce\"\noptimiser = \"lbfgs\"\nweight_decay = 0.0001\n\n[attribute]\n";
+        let config = config
+            .replace("[probe]\n", "[probe]\ncheckpoint_epochs = 1\norder = \"windows:1\"\n")
+            .replace("[attribute]\n", exact);
+        std::fs::write(bench.path("tiny.toml"), config).expect("the experiment can be changed");
+        bench
+    };
+    let undisturbed = changed();
+    undisturbed.ok(&words);
+    let bench = changed();
+    kill_and_run_again(&bench, &words, "out/tiny", "probe", Moment::ASearchIsKept);
+    assert_same(&undisturbed.results(), &bench.results());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Time of training linear probes on features from a file, for `tests/bench/probes.py`, which runs PyTorch beside it.
 //!
 //! Reads lines `read FILE IMAGES CHANNELS CLASSES` (float32 features, then int32 labels) and `PROBES BATCH EPOCHS` of
-//! standard input; answers with wall and CPU seconds of an epoch and the mean loss of the last one.
+//! standard input, and `product M K N`, for GFLOP a CPU second of that matrix product on one thread; answers with wall and CPU seconds of an epoch and the mean loss of the last one.
 #![recursion_limit = "256"]
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement program")]
 
@@ -9,6 +9,7 @@ use std::io::BufRead;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use features::network::{Matrix, Onto, product};
 use features::tensor::cpu;
 use probe::data::Split;
 use probe::job::Job;
@@ -42,6 +43,23 @@ fn read(words: &[&str]) -> (Split, usize) {
     (split, classes)
 }
 
+/// GFLOP a CPU second of a product of these sizes, the right side transposed as features are.
+fn multiply(words: &[&str]) -> f64 {
+    let [m, k, n] = words else { panic!("product M K N, not {words:?}") };
+    let [m, k, n] = [m, k, n].map(|word| word.parse::<usize>().unwrap());
+    let (left, right, mut out) = (vec![0.5; m * k], vec![0.25; k * n], vec![0.0; m * n]);
+    let mut once = || {
+        product([m, k, n], Matrix::rows(&left, k), Matrix::rows(&right, k).transposed(), &mut out, Onto::Nothing);
+    };
+    once();
+    let (since, mut count) = (spent(), 0.0);
+    while spent() - since < 2.0 {
+        once();
+        count += 1.0;
+    }
+    2e-9 * (m * k * n) as f64 * count / (spent() - since)
+}
+
 fn main() {
     // `cargo test` passes other flags; only a real `cargo bench` measures.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -53,6 +71,10 @@ fn main() {
         if let ["read", rest @ ..] = words.as_slice() {
             data = Some(read(rest));
             println!("ready");
+            continue;
+        }
+        if let ["product", rest @ ..] = words.as_slice() {
+            println!("{}", multiply(rest));
             continue;
         }
         let [probes, batch, epochs] = words.as_slice() else { panic!("PROBES BATCH EPOCHS, not {line:?}") };

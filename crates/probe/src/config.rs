@@ -1,5 +1,6 @@
 //! The section `[probe]` of an experiment file, and the probes it asks for.
 
+mod rate_rule;
 #[cfg(test)]
 mod reference;
 
@@ -8,6 +9,8 @@ use std::collections::BTreeSet;
 use features::error::{Error, Result};
 use features::stage::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use rate_rule::RateRule;
 
 use crate::data::Order;
 use crate::import::Import;
@@ -37,6 +40,8 @@ pub struct Config {
     pub map_tiles: usize,
     /// Whether features are brought to a common size before training: common, or none as in the reference.
     pub scaling: Scaling,
+    /// What configured step sizes mean for the size of a batch: as_given, or linear:256, times batch / 256.
+    pub rate_rule: RateRule,
     /// How training images are mixed: whole, or windows:8, so many parts of the feature table at a time, which may then be
     /// read from disk in every epoch.
     pub order: Order,
@@ -161,6 +166,7 @@ impl Default for Config {
             hidden: 128,
             map_tiles: 4000,
             scaling: Scaling::Common,
+            rate_rule: RateRule::AsGiven,
             order: Order::Whole,
             memory: None,
             checkpoint_epochs: None,
@@ -304,7 +310,7 @@ impl Entry {
             norm,
             scaling: config.scaling,
             optimiser: Optimiser { method: self.optimiser, momentum, weight_decay: self.weight_decay },
-            learning_rate,
+            learning_rate: config.rate_rule.rate(learning_rate, config.batch),
             schedule: schedule.clone(),
             epochs,
             select: self.select,
@@ -335,6 +341,8 @@ mod tests {
         );
         let rates: Vec<f64> = specs.iter().map(|spec| spec.learning_rate).collect();
         assert_eq!((rates[0], rates[3], rates[9]), (2.0, 40.0, 4.0));
+        let scaled = parse(serde_json::json!({"rate_rule": "linear:256"})).specs(20, None).unwrap().concat();
+        assert_eq!(scaled[0].learning_rate, 1.0);
     }
 
     #[test]

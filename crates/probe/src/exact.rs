@@ -9,7 +9,7 @@ use crate::data::{Batch, Form, Split};
 use crate::job::Job;
 use crate::linear::feature_scale;
 use crate::lower::scores;
-use crate::minimise::Search;
+use crate::minimise::{Search, dot};
 use crate::score::Score;
 use crate::spec::{ProbeSpec, Scaling};
 use crate::trained::{LogEntry, Status, Trained, initial};
@@ -183,19 +183,6 @@ impl<'a> Problem<'a> {
             bias_gradient.iter_mut().zip(slopes).for_each(|(g, slope)| *g += slope);
         }
     }
-}
-
-/// Four sums side by side, in a fixed order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0f64; 4];
-    let (a_blocks, b_blocks) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        for lane in 0..4 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

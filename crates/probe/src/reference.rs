@@ -2,15 +2,32 @@
 
 use features::network::NORM_EPSILON;
 
+use crate::data::Split;
 use crate::spec::{Head, Kind};
 use crate::weights::{Array, Weights};
+
+/// Which heads the reference has: those of images with one label, or with several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// ImageNet's.
+    SingleLabel,
+    /// VOC's and COCO's, whose linear layer is called as the first of several would be.
+    MultiLabel,
+}
+
+impl Suite {
+    /// The heads for the labels of a split.
+    pub fn of(split: &Split) -> Self {
+        if split.is_multi_label() { Self::MultiLabel } else { Self::SingleLabel }
+    }
+}
 
 /// The tensors `head.fc{i}...` and `head.bn{i}...` of the reference's head of this kind, without the counters of batches,
 /// which do not enter its output. None where a reference head cannot hold the probe: a single B-cos layer whose
 /// features were scaled, since its rows have no length.
 // METHOD: B-cos layers are homogeneous of degree 1, so a factor s on the features is a factor on what enters the first
 // norm: y s / sqrt(v + e) = y / sqrt(v' + e) with v' = (v + e) / s^2 - e.
-pub fn reference(head: Head, weights: &Weights) -> Option<Weights> {
+pub fn reference(head: Head, weights: &Weights, suite: Suite) -> Option<Weights> {
     let scale = weights.0.get("input_scale").map_or(1.0, |array| f64::from(array.values[0]));
     if head.kind() == Kind::Bcos && head.layers() == 1 && scale != 1.0 {
         return None;
@@ -34,6 +51,10 @@ pub fn reference(head: Head, weights: &Weights) -> Option<Weights> {
         {
             found.insert(format!("head.{norm}.running_mean"), shape, vec![0.0; values.len()]);
         }
+        let name = match (suite, name.strip_prefix("fc.")) {
+            (Suite::MultiLabel, Some(part)) => format!("fc0.{part}"),
+            _ => name.clone(),
+        };
         found.insert(format!("head.{name}"), shape, values);
     }
     Some(found)
@@ -73,7 +94,7 @@ mod tests {
         ];
         for probe in mlp::train(&specs, &Job::new(&data, &data, &context)).unwrap() {
             let head = probe.spec.head;
-            let theirs = reference(head, &probe.weights).unwrap();
+            let theirs = reference(head, &probe.weights, Suite::SingleLabel).unwrap();
             let mut ours = Weights::default();
             for (name, array) in &theirs.0 {
                 ours.insert(name.strip_prefix("head.").unwrap(), &array.shape, array.values.clone());
@@ -99,6 +120,6 @@ mod tests {
         let mut weights = Weights::default();
         weights.insert("fc0.linear.weight", &[2, 1, 1, 1], vec![1.0, 2.0]);
         weights.insert("input_scale", &[1], vec![3.0]);
-        assert_eq!(reference(Head::Bcos(1), &weights), None);
+        assert_eq!(reference(Head::Bcos(1), &weights, Suite::MultiLabel), None);
     }
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::data::{Batch, Form, Split};
 use crate::linear::root_mean_square_norm;
 use crate::loss::Loss;
-use crate::minimise::{Curved, minimise_newton};
+use crate::minimise::{Curved, dot, minimise_newton};
 use crate::optimiser::{Method, Optimiser};
 use crate::spec::{Head, Kind};
 use crate::trained::{LogEntry, Trained};
@@ -83,7 +83,7 @@ impl<'a> Problem<'a> {
     /// Hands over batches of the training rows, in their order, with their logits.
     fn each(&self, mut look: impl FnMut(&Batch<'_>, &[f64])) -> Result<()> {
         let (classes, channels) = (self.classes, self.train.channels);
-        let weight = &self.source.weights.get("fc.weight")?.values;
+        let weights: Vec<f64> = self.source.weights.get("fc.weight")?.values.iter().map(|&w| f64::from(w)).collect();
         let bias = self.source.weights.get("fc.bias").ok().map(|bias| &bias.values);
         let mut first = 0;
         self.train.visit(Form::Pooled, &self.train.all_rows(), IMAGES, |batch| {
@@ -95,10 +95,9 @@ impl<'a> Problem<'a> {
             }
             let mut logits = vec![0.0; count];
             logits.par_chunks_mut(classes).enumerate().for_each(|(place, logits)| {
-                let row = batch.features(place);
-                for (class, (logit, weight)) in logits.iter_mut().zip(weight.chunks(channels)).enumerate() {
-                    let sum: f64 = row.iter().zip(weight).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                    *logit = sum + bias.map_or(0.0, |bias| f64::from(bias[class]));
+                let row: Vec<f64> = batch.features(place).iter().map(|&x| f64::from(x)).collect();
+                for (class, (logit, weight)) in logits.iter_mut().zip(weights.chunks(channels)).enumerate() {
+                    *logit = dot(&row, weight) + bias.map_or(0.0, |bias| f64::from(bias[class]));
                 }
             });
             look(&batch, &logits);

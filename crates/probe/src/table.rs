@@ -17,8 +17,9 @@ pub const WEIGHTS_FILE: &str = "probe.safetensors";
 pub const REFERENCE_FILE: &str = "probe.reference.safetensors";
 
 const VERSION: Version = Version { major: 1, minor: 0 };
-/// Measured columns may be null since 2.0, where a probe diverged; 2.1 added b, select and kept_epoch.
-const PROBES_VERSION: Version = Version { major: 2, minor: 1 };
+/// Measured columns may be null since 2.0, where a probe diverged; 2.1 added b, select and kept_epoch, 2.2
+/// rate_rule and order.
+const PROBES_VERSION: Version = Version { major: 2, minor: 2 };
 
 /// Probes and how well they do.
 pub const PROBES: Table = Table {
@@ -53,6 +54,11 @@ pub const PROBES: Table = Table {
         Column::new("weight_decay", Values::F64, "factor of half the squared weights"),
         Column::new("learning_rate", Values::F64, "peak step size; of a shift_*, that of its source"),
         Column::new(
+            "rate_rule",
+            Values::Text,
+            "how that followed from the configured one: as_given, or linear:N: times batch / N",
+        ),
+        Column::new(
             "schedule",
             Values::Text,
             "fall of the step size: constant, step:EPOCHS or step_every:EPOCHS (to a tenth), cosine, cosine_by_epoch",
@@ -71,6 +77,11 @@ pub const PROBES: Table = Table {
         ),
         Column::new("kept_epoch", Values::I32, "passes after which these weights were taken; else as epochs"),
         Column::new("batch", Values::I32, "tiles a step"),
+        Column::new(
+            "order",
+            Values::Text,
+            "how training tiles were mixed: whole, or windows:N: N parts of the features at a time",
+        ),
         Column::new("hidden", Values::I32, "channels between layers; 0 for heads of one layer"),
         Column::new("status", Values::Text, "trained, or diverged: its loss left the numbers or grew 100 fold"),
         Column::nullable("train_loss", Values::F64, "loss over all tiles it was trained on, after training, nats"),
@@ -197,6 +208,7 @@ rows! {
         momentum: f64 => F64,
         weight_decay: f64 => F64,
         learning_rate: f64 => F64,
+        rate_rule: String => Text,
         schedule: String => Text,
         warm_up: String => Text,
         seed: i64 => I64,
@@ -204,6 +216,7 @@ rows! {
         select: String => Text,
         kept_epoch: i32 => I32,
         batch: i32 => I32,
+        order: String => Text,
         hidden: i32 => I32,
         status: String => Text,
         train_loss: Option<f64> => F64Opt,

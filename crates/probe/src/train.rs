@@ -22,7 +22,7 @@ use features::weights::WeightFile;
 
 use crate::checkpoint::Checkpoints;
 use crate::config::Config;
-use crate::reference::reference;
+use crate::reference::{Suite, reference};
 use crate::table::{
     LOG, LOG_DIR, PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR, ProbeRows, REFERENCE_FILE, WEIGHTS, WEIGHTS_DIR,
     WEIGHTS_FILE,
@@ -65,14 +65,15 @@ pub fn run(stage: &Stage) -> Result<()> {
         let pairs: Vec<_> = sane.map(|probe| (probe.spec.id(), &probe.weights)).collect();
         // The side file first: a part that is there vouches for it.
         artifact.write_file(WEIGHTS_FILE, &to_safetensors(&pairs)?)?;
+        let suite = Suite::of(&data.train);
         let theirs: Vec<_> = trained
             .iter()
             .filter(|probe| probe.status == Status::Trained)
-            .filter_map(|probe| Some((probe.spec.id(), reference(probe.spec.head, &probe.weights)?)))
+            .filter_map(|probe| Some((probe.spec.id(), reference(probe.spec.head, &probe.weights, suite)?)))
             .collect();
         let pairs: Vec<_> = theirs.iter().map(|(id, weights)| (id.clone(), weights)).collect();
         artifact.write_file(REFERENCE_FILE, &to_safetensors(&pairs)?)?;
-        artifact.write_part(0, rows::tables(&trained, &measured, &data.test, &backbone)?)?;
+        artifact.write_part(0, rows::tables(&trained, &measured, &data.test, &backbone, &config)?)?;
         summary = rows::summary(&measured);
     }
     match artifact.finish()? {

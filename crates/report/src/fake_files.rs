@@ -123,6 +123,8 @@ fn probes(directory: &Path, experiment: &str) {
                 &mut rows.offset,
                 &mut rows.norm,
                 &mut rows.scaling,
+                &mut rows.rate_rule,
+                &mut rows.order,
                 &mut rows.schedule,
                 &mut rows.select,
                 &mut rows.warm_up,

@@ -9,6 +9,7 @@ use features::stage::Bytes;
 use super::gather::Known;
 use crate::config::Config;
 use crate::data::{Form, Order};
+use crate::loss::Loss;
 use crate::optimiser::Method;
 use crate::spec::{Kind, ProbeSpec, Scaling, Select};
 
@@ -41,7 +42,7 @@ pub struct Room {
     pub features: f64,
     /// What of them is in memory at a time.
     pub taken: f64,
-    /// What training takes besides, or the test split's predictions after it, if they take more.
+    /// What training takes besides, or the test split's predictions after it, if they take more, and the program itself.
     pub training: f64,
     /// Which splits are held.
     pub held: Held,
@@ -49,6 +50,9 @@ pub struct Room {
 
 /// Copies of the logits of the test split while they are written: measured, as rows, as a column, encoded.
 const COPIES: f64 = 4.0;
+/// What the program takes before it does anything, and what is known of an image besides its features.
+const PROGRAM: f64 = 64e6;
+const IMAGE: f64 = 160.0;
 
 impl Room {
     /// What a run with these probes takes, as far as possible within what it may take.
@@ -62,7 +66,9 @@ impl Room {
             None => [memory::available(), None],
         };
         let room = |held: Held, taken: f64| {
-            let training = training(config, specs, splits, classes, held).max(predictions(specs, &splits[2], classes));
+            let work = training(config, specs, splits, classes, held);
+            let images = splits.iter().map(|split| split.places.len()).sum::<usize>() as f64;
+            let training = PROGRAM + IMAGE * images + work.max(predictions(config, specs, &splits[2], classes));
             Self { features: all, taken, training, held }
         };
         let whole = room(Held::All, all);
@@ -115,9 +121,12 @@ fn window(known: &Known, parts: usize) -> f64 {
     bytes(Form::Pooled, known.places.len()).max(bytes(Form::Maps, known.mapped)) as f64
 }
 
-/// Bytes of the test split's predictions while they are written.
-fn predictions(specs: &[ProbeSpec], test: &Known, classes: usize) -> f64 {
-    COPIES * 4.0 * (specs.len() * test.places.len() * classes) as f64
+/// Bytes of the test split's predictions while they are written, by all probes, imported and shifted ones counted.
+fn predictions(config: &Config, specs: &[ProbeSpec], test: &Known, classes: usize) -> f64 {
+    let sources = specs.iter().filter(|spec| spec.head.kind() == Kind::Linear && spec.loss == Loss::Ce).count();
+    let imports = config.import.len();
+    let probes = specs.len() + imports + config.shift.len() * (sources + imports);
+    COPIES * 4.0 * (probes * test.places.len() * classes) as f64
 }
 
 /// Bytes that training takes besides features: of each probe its numbers, what the optimiser remembers, gradients, and

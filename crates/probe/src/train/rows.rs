@@ -4,6 +4,7 @@ use features::artifact::Cells;
 use features::error::Result;
 
 use super::measure::{Measured, confidence};
+use crate::config::Config;
 use crate::data::{Split, argmax};
 use crate::table::{LogRows, PredictionRows, ProbeRows, WeightRows};
 use crate::trained::Trained;
@@ -14,12 +15,13 @@ pub fn tables(
     measured: &[Option<Measured>],
     test: &Split,
     backbone: &str,
+    config: &Config,
 ) -> Result<Vec<(usize, Vec<Cells>)>> {
     let (mut weights, mut log, mut predictions) =
         (WeightRows::default(), LogRows::default(), PredictionRows::default());
     let mut probes = ProbeRows::default();
     for (probe, measured) in trained.iter().zip(measured) {
-        push_probe(&mut probes, probe, measured.as_ref(), backbone);
+        push_probe(&mut probes, probe, measured.as_ref(), backbone, config);
         push_log(&mut log, probe);
         if let Some(measured) = measured {
             push_multi_label(&mut log, probe, measured);
@@ -39,7 +41,7 @@ pub fn summary(measured: &[Option<Measured>]) -> String {
     format!("probe: {sane} probes, test accuracy {low:.1} to {high:.1} %")
 }
 
-fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>, backbone: &str) {
+fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>, backbone: &str, config: &Config) {
     let spec = &probe.spec;
     rows.probe_id.push(spec.id());
     rows.backbone.push(backbone.to_string());
@@ -55,6 +57,7 @@ fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>
     rows.momentum.push(spec.optimiser.momentum);
     rows.weight_decay.push(spec.optimiser.weight_decay);
     rows.learning_rate.push(spec.learning_rate);
+    rows.rate_rule.push(config.rate_rule.to_string());
     rows.schedule.push(spec.schedule.decay.to_string());
     rows.warm_up.push(spec.schedule.warm_up.to_string());
     rows.seed.push(spec.seed as i64);
@@ -62,6 +65,7 @@ fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>
     rows.select.push(spec.select.name().to_string());
     rows.kept_epoch.push(probe.kept_epoch as i32);
     rows.batch.push(spec.batch as i32);
+    rows.order.push(config.order.to_string());
     rows.hidden.push(spec.hidden as i32);
     rows.status.push(probe.status.name().to_string());
     let figure = |of: fn(&Measured) -> f64| measured.map(of);
