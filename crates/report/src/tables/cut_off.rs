@@ -16,12 +16,13 @@ pub fn table(findings: &Findings) -> Formatted {
         title: "Grids whose cells are cut off from each other",
         caption: "Share of positive relevance in the right cell, % with 95 % interval (Rao et al. 2022). GridPG: one \
                   classification of the whole grid, so that other cells may count. DiPart: a classification of the cell's \
-                  features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing to the ceiling (a map \
-                  that covers the cell exactly, smoothed as the method's maps are) is the method's doing and not the probe's. \
+                  features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing there is the \
+                  method's doing and not the probe's. Even cell: a map that covers the cell evenly, smoothed as the method's maps \
+                  are; one that keeps to the middle of the cell loses less to smoothing. \
                   Both are of each grid's first and last cell."
             .into(),
         columns: vec![
-            "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE", "Ceiling",
+            "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE", "Even cell",
         ],
         rows: findings.backbones.iter().flat_map(|backbone| rows(findings, backbone)).collect(),
     }
