@@ -21,7 +21,7 @@ import numpy as np
 import streams
 import torch
 from bcos.modules import BcosConv2d
-from bcos.modules.norms import BatchNormUncentered2d
+from bcos.modules.norms import BatchNormUncentered2d, NoBias
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
@@ -45,7 +45,7 @@ class Head(torch.nn.Module):
                 layer = torch.nn.Conv2d(inputs, outputs, 1, bias=case["bias"])
             self.add_module(self.name(case, index), layer)
             if index + 1 < self.layers:
-                norm = torch.nn.BatchNorm2d if self.kind == "mlp" else BatchNormUncentered2d
+                norm = torch.nn.BatchNorm2d if self.kind == "mlp" else NoBias(BatchNormUncentered2d)
                 self.add_module(f"bn{index}", norm(HIDDEN))
         self.case = case
 
@@ -106,8 +106,8 @@ def norm_of(head) -> float:
 
 def run(case):
     head, (maps, hot) = begin(case), data(case)
-    names = [[f"head.{key}", list(value.shape)] for key, value in head.state_dict().items()]
-    names = [pair for pair in names if not pair[0].endswith("num_batches_tracked")]
+    shapes = {f"head.{key}": list(value.shape) for key, value in head.state_dict().items()}
+    names = {key: shape for key, shape in shapes.items() if not key.endswith("num_batches_tracked")}
     head.train()
     first = loss_of(case, head(maps), hot)
     first.backward()
