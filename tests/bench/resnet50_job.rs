@@ -65,7 +65,6 @@ fn enlarged(tile: &Rgb) -> Vec<u8> {
 fn photograph(root: &Path, split: &str, index: usize) -> Outcome {
     let tile = shapes::tile(1, split, index);
     let folder = root.join(split).join(shapes::CLASSES[tile.label as usize]);
-    std::fs::create_dir_all(&folder)?;
     let mut file = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut file, 92);
     encoder.encode(&enlarged(&tile.rgb), WIDTH as u32, HEIGHT as u32, ExtendedColorType::Rgb8)?;
@@ -110,6 +109,8 @@ fn main() -> Outcome {
     std::fs::write(Path::new(&dir).join("resnet50.safetensors"), named::write(&weights.0, BTreeMap::new())?)?;
     let photos = Path::new(&dir).join("photos");
     for (split, count) in [("train", images - images / 4), ("test", images / 4)] {
+        // Every split has all classes, if only as an empty directory.
+        shapes::CLASSES.iter().try_for_each(|class| std::fs::create_dir_all(photos.join(split).join(class)))?;
         (0..count).into_par_iter().try_for_each(|index| photograph(&photos, split, index))?;
     }
     Ok(std::fs::write(Path::new(&dir).join("job.toml"), experiment(&dir))?)
