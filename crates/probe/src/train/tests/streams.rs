@@ -225,7 +225,8 @@ fn a_killed_training_on_features_that_are_read_goes_on() {
     let best = ProbeSpec { select: Select::BestEpoch, ..spec(Head::Linear, Loss::Ce) };
     let longer = ProbeSpec { epochs: 9, ..spec(Head::Linear, Loss::Bce) };
     crate::checkpoint::tests::check_resume(&job, "a", |job| {
-        Ok(linear::train_groups(&[(&[best.clone()], "a"), (&[longer.clone()], "b")], job)?.concat())
+        Ok(linear::train_groups(&[(std::slice::from_ref(&best), "a"), (std::slice::from_ref(&longer), "b")], job)?
+            .concat())
     });
     let heads = [spec(Head::Bcos(2), Loss::Bce), ProbeSpec { epochs: 9, ..spec(Head::Mlp(2), Loss::Ce) }];
     crate::checkpoint::tests::check_resume(&job, "layered-0", |job| mlp::train(&heads, job));
