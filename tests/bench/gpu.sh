@@ -60,6 +60,12 @@ methods() {
   [[ ${PIPESTATUS[*]:1:2} == "0 0" ]] || failed=1
 }
 
+# A benchmark of tests/bench beside PyTorch; what it prints goes to OUT.
+peer() {
+  local script=$1; shift
+  python3 "tests/bench/$script.py" --device "$device" --programs "$programs" "$@" >>"$out/$script.txt" 2>&1 || failed=1
+}
+
 run() {
   out=${1:?$usage} failed=0
   mkdir -p "$out"
@@ -102,9 +108,11 @@ run() {
 
   methods
   if python3 -c "import torch, torchvision" 2>/dev/null; then
-    for script in features attribution probes; do
-      python3 "tests/bench/$script.py" --device "$device" --programs "$programs" >"$out/$script.txt" 2>&1 || failed=1
-    done
+    peer features --images 2000
+    peer features --images 2000 --precision bfloat16
+    peer features --images 2000 --precision bfloat16 --compile
+    peer attribution --rounds 1
+    peer probes --rounds 1 --threads 1 --lines one,sweep,stacked
   else
     echo "No Python with torch here, so nothing ran beside PyTorch." | tee -a "$table"
   fi

@@ -1,30 +1,30 @@
 """Samples per second of training linear probes, ours and PyTorch's in turn, on the same arrays.
 
-usage: python tests/bench/probes.py [--program PATH] [--rounds N] [--threads 1,2] [--images N]
-Needs torch. Without --program it runs `cargo bench --workspace --bench linear`, which is the same program.
+usage: python tests/bench/probes.py [--programs DIR] [--rounds N] [--threads 1,2] [--images N] [--device cuda]
+Needs torch. Without --programs, where tests/bench/gpu.sh puts them, it runs `cargo bench --workspace --bench linear`, which
+is the same program.
 
 20,000 features of 2,048 channels, 1,000 classes, batches of 256 in a new order each epoch, SGD with momentum 0.9: one
 linear head with cross entropy, and a sweep of 16 heads, half of them with BCE, each with its own step size, on the same
 batches. PyTorch is run as its user would write it: a layer, a loss and an optimiser a head, all heads on a batch before
 the next one, nothing tracked but the loss. "torch, stacked" is the sweep with all heads as one layer, which an expert
-might write. "DataLoader" is one training a head, each with a DataLoader over a TensorDataset. Both sides sum the loss of each batch. A sample is an image seen by one head. An epoch to warm up is not counted.
+might write. "DataLoader" is one training a head, each with a DataLoader over a TensorDataset. Both sides sum the loss of
+each batch. A sample is an image seen by one head. An epoch to warm up is not counted. On a GPU all arrays lie there.
 On a machine that others use, compare CPU seconds at one thread.
 """
 
 import argparse
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
 import torch
 from machine import processor
+from ours import Program
 
 CHANNELS, CLASSES, BATCH, SWEEP = 2048, 1000, 256, 16
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def rate(head):
@@ -60,7 +60,7 @@ def epoch_of_heads(x, y, count):
 def epoch_of_loaders(x, y, count):
     """One training a head, each with a DataLoader of its own over a TensorDataset, as most scripts have it."""
     data = torch.utils.data.TensorDataset(x, y)
-    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True)
+    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True, generator=torch.Generator(x.device))
     heads = [torch.nn.Linear(CHANNELS, CLASSES, bias=False) for _ in range(count)]
     steps = [torch.optim.SGD(head.parameters(), lr=rate(i), momentum=0.9) for i, head in enumerate(heads)]
 
@@ -108,6 +108,7 @@ def epoch_stacked(x, y, count):
 def theirs(epoch):
     epoch()
     since, spent = time.perf_counter(), time.process_time()
+    # Every batch's loss is read, so a GPU is done when the epoch is.
     loss = epoch()
     return time.perf_counter() - since, time.process_time() - spent, loss
 
@@ -115,7 +116,7 @@ def theirs(epoch):
 def product(m, k, n):
     """GFLOP a CPU second of torch's product of these sizes on one thread."""
     torch.set_num_threads(1)
-    left, right = torch.rand(m, k), torch.rand(n, k).T
+    left, right = torch.rand(m, k, device="cpu"), torch.rand(n, k, device="cpu").T
     torch.mm(left, right)
     spent, count = time.process_time(), 0
     while time.process_time() - spent < 2:
@@ -131,39 +132,30 @@ def empty_file(directory):
     return file
 
 
-class Ours:
-    def __init__(self, program, threads, file, images):
-        command = [program, "--bench"] if program else ["cargo", "bench", "--workspace", "--bench", "linear"]
-        environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
+class Ours(Program):
+    def __init__(self, arguments, threads, file, images):
+        program = arguments.programs and arguments.programs / "linear"
+        super().__init__("linear", program, threads, arguments.device)
         if self.ask(f"read {file} {images} {CHANNELS} {CLASSES}") != "ready":
             raise SystemExit("our program did not read the features")
 
-    def ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
     def product(self, m, k, n):
-        return float(self.ask(f"product {m} {k} {n}"))
+        return self.numbers(f"product {m} {k} {n}")[0]
 
     def epoch(self, heads):
-        answer = self.ask(f"{heads} {BATCH} 2")
-        try:
-            return tuple(float(word) for word in answer.split())
-        except ValueError:
-            raise SystemExit(f"our program said {answer!r}")
+        return self.numbers(f"{heads} {BATCH} 2")
 
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--program", help="the built benchmark")
+    arguments.add_argument("--programs", type=pathlib.Path, help="where gpu.sh put the built benchmark")
+    arguments.add_argument("--device", default="cpu")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", default="1,2")
     arguments.add_argument("--images", type=int, default=20_000)
     arguments.add_argument("--lines", default="one,sweep,stacked,loader,loaders")
     arguments = arguments.parse_args()
+    torch.set_default_device(arguments.device)
     torch.manual_seed(0)
     x = torch.rand(arguments.images, CHANNELS)
     y = torch.randint(0, CLASSES, (arguments.images,))
@@ -173,7 +165,7 @@ def main():
     runs["stacked"] = (SWEEP, epoch_stacked, f"{SWEEP} heads, torch stacked")
     print(f"date: {time.strftime('%Y-%m-%d')}; {processor()}; torch {torch.__version__}; medians of {arguments.rounds}")
     with tempfile.TemporaryDirectory() as directory:
-        ours = Ours(arguments.program, 1, empty_file(directory), 1)
+        ours = Ours(arguments, 1, empty_file(directory), 1)
         for shape in ((CLASSES, CHANNELS, BATCH), (CLASSES, BATCH, CHANNELS), (SWEEP * CLASSES, CHANNELS, BATCH)):
             speeds = [ours.product(*shape), product(*shape)]
             print(f"product {shape} on one thread, GFLOP a CPU second: {speeds[0]:.0f} ours, {speeds[1]:.0f} torch")
@@ -182,10 +174,10 @@ def main():
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory) / "features"
-        file.write_bytes(x.numpy().astype("<f4").tobytes() + y.numpy().astype("<i4").tobytes())
+        file.write_bytes(x.cpu().numpy().astype("<f4").tobytes() + y.cpu().numpy().astype("<i4").tobytes())
         for threads in map(int, arguments.threads.split(",")):
             torch.set_num_threads(threads)
-            ours = Ours(arguments.program, threads, file, arguments.images)
+            ours = Ours(arguments, threads, file, arguments.images)
             for heads, epochs, title in (runs[name] for name in arguments.lines.split(",")):
                 pairs = []
                 for _ in range(arguments.rounds):

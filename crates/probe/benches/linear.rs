@@ -1,7 +1,8 @@
 //! Time of training linear probes on features from a file, for `tests/bench/probes.py`, which runs PyTorch beside it.
 //!
 //! Reads lines `read FILE IMAGES CHANNELS CLASSES` (float32 features, then int32 labels) and `PROBES BATCH EPOCHS` of
-//! standard input, and `product M K N`, for GFLOP a CPU second of that matrix product on one thread; answers with wall and CPU seconds of an epoch and the mean loss of the last one.
+//! standard input, and `product M K N`, for GFLOP a CPU second of that matrix product on one thread; answers with wall and
+//! CPU seconds of an epoch and the mean loss of the last one. PROBESCOPE_DEVICE names the device; without it, the CPU.
 #![recursion_limit = "256"]
 #![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, reason = "a measurement program")]
 
@@ -10,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use features::network::{Matrix, Onto, product};
-use features::tensor::cpu;
+use features::stage::{Stage, StageArgs};
 use probe::data::Split;
 use probe::job::Job;
 use probe::linear;
@@ -65,6 +66,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let name = std::env::var("PROBESCOPE_DEVICE").unwrap_or("cpu".to_string());
+    let args = StageArgs { device: name, out: Some("unused".into()), ..StageArgs::default() };
+    let device = Stage::new(args).and_then(|stage| stage.device()).unwrap();
     let mut data: Option<(Split, usize)> = None;
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -89,7 +93,7 @@ fn main() {
             ..ProbeSpec::plain(Head::Linear, if probe.is_multiple_of(2) { Loss::Ce } else { Loss::Bce })
         };
         let specs: Vec<ProbeSpec> = (0..probes).map(spec).collect();
-        let context = Context { device: cpu(), seed: 0, classes: *classes };
+        let context = Context { device: device.clone(), seed: 0, classes: *classes };
         // What is timed is from the first epoch's end to the last's: the set-up and the last look at all tiles are not in.
         let marks = Mutex::new(Vec::new());
         let mark = |_: usize| marks.lock().unwrap().push((Instant::now(), spent()));
