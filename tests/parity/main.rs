@@ -16,6 +16,7 @@ mod gradients;
 mod masks;
 mod peers;
 mod photograph_maps;
+mod photograph_paths;
 mod photographs;
 mod probes;
 mod quickshift;

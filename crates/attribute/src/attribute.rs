@@ -37,7 +37,7 @@ use crate::{
 use rows::ItemRows;
 
 /// Raised whenever the same configuration would give other maps.
-const ALGORITHM: u32 = 5;
+const ALGORITHM: u32 = 6;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
 /// Directory of the grid table.
