@@ -17,6 +17,7 @@ mod gradients;
 mod masks;
 mod peers;
 mod photograph_maps;
+mod photograph_paths;
 mod photographs;
 mod probe_torch;
 mod probes;

@@ -36,29 +36,26 @@ struct Aligned {
     maps: BTreeMap<String, Sampled>,
 }
 
-impl Expected {
-    /// The photograph's part in [0, 1], channel by channel, and its shape.
-    fn pixels(&self) -> (Vec<f32>, [usize; 4]) {
-        let picture = expected::photograph(&self.photograph);
-        let [top, bottom, left, right] = self.crop;
-        let pixel = |c: usize, y: usize, x: usize| f32::from(picture.data[(y * picture.width + x) * 3 + c]) / 255.0;
-        let row = |(c, y)| (left..right).map(move |x| pixel(c, y, x));
-        let values = (0..3).flat_map(|c| (top..bottom).map(move |y| (c, y))).flat_map(row);
-        (values.collect(), [1, 3, bottom - top, right - left])
-    }
+/// The part of a photograph (top, bottom, left, right) in [0, 1], channel by channel, and its shape.
+pub fn pixels(photograph: &str, [top, bottom, left, right]: [usize; 4]) -> (Vec<f32>, [usize; 4]) {
+    let picture = expected::photograph(photograph);
+    let pixel = |c: usize, y: usize, x: usize| f32::from(picture.data[(y * picture.width + x) * 3 + c]) / 255.0;
+    let row = |(c, y)| (left..right).map(move |x| pixel(c, y, x));
+    let values = (0..3).flat_map(|c| (top..bottom).map(move |y| (c, y))).flat_map(row);
+    (values.collect(), [1, 3, bottom - top, right - left])
 }
 
 #[test]
 fn methods_on_resnet18_match_their_peers_on_a_photograph() {
     let stored: Expected = expected::read("photograph_maps");
-    let (pixels, shape) = stored.pixels();
+    let (pixels, shape) = pixels(&stored.photograph, stored.crop);
     peers::check(&stored.frame, &stored.resnet18, 18, pixels, shape);
 }
 
 #[test]
 fn methods_on_resnet50_match_their_peers_on_a_photograph() {
     let stored: Expected = expected::read("photograph_maps");
-    let (pixels, shape) = stored.pixels();
+    let (pixels, shape) = pixels(&stored.photograph, stored.crop);
     peers::check(&stored.frame, &stored.resnet50, 50, pixels, shape);
 }
 
@@ -68,7 +65,7 @@ fn contributions_of_a_bcos_resnet50_match_the_package_on_a_photograph() {
     let Expected { frame, bcos_resnet50: case, .. } = &stored;
     let tensors = expected::checkpoint(&case.tensors, &case.variance_factors);
     let (backbone, network) = bcos::networks(&tensors, 50, case.offset, &expected::device());
-    let (pixels, shape) = stored.pixels();
+    let (pixels, shape) = pixels(&stored.photograph, stored.crop);
     let image = bcos::six_channels(pixels, shape, &expected::device());
     let heads = vec![Head { id: "head".into(), network, methods: vec![Method::Bcos, Method::InputXGradient] }];
     let explainer = Explainer::with_bounds(backbone, (vec![0.0; 6], vec![1.0; 6]), heads, Settings::default())

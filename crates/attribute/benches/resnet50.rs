@@ -111,7 +111,7 @@ fn main() {
             }
         };
         let lime = Lime { samples: count.unwrap_or(100), segments: 100, segmentation: Segmentation::Grid };
-        let settings = Settings { chunk: 9, steps: count.unwrap_or(16), lime, ..Settings::default() };
+        let settings = Settings { steps: count.unwrap_or(16), lime, ..Settings::default() };
         let head = |id: &str| Head { id: id.into(), network: head(family, &device), methods: vec![method] };
         let bounds = (vec![0.0; channels], vec![1.0; channels]);
         // Binding the rules is paid once for all pictures.

@@ -4,6 +4,7 @@
 //! transposes a linear map, adds branches. A program is the list of them, and products next to each other are one.
 
 mod cpu;
+mod touch;
 
 use features::{
     network::{Pool, cells, together},
@@ -11,7 +12,7 @@ use features::{
 };
 
 use crate::{
-    batch::{positive_part, times},
+    batch::{positive, positive_part, times},
     linear::{LinearMap, average_transpose, box_transpose, global_average_transpose},
     rule::{Looks, Winners},
 };
@@ -29,6 +30,8 @@ pub(crate) enum Op {
     Times(Tensor<4>),
     /// Two products side by side: `[g * a, g * b]` along channels.
     Split(Tensor<4>, Tensor<4>),
+    /// 0 where these values of the image are not above 0.
+    Gate(Tensor<4>),
     /// `max(g, 0)`.
     PositivePart,
     /// `Wᵀ g` for an input of these rows and columns.
@@ -128,6 +131,7 @@ impl Op {
         match self {
             Self::Times(values) => times(given, values.clone()),
             Self::Split(a, b) => Tensor::cat(vec![times(given.clone(), a.clone()), times(given, b.clone())], 1),
+            Self::Gate(values) => times(given, positive(values.clone())),
             Self::PositivePart => positive_part(given),
             Self::Transpose(map, size) => map.transpose(given, *size),
             Self::TransposeTimes(map, size, values) => map.transpose_times(given, *size, values),

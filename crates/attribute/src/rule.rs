@@ -18,12 +18,12 @@ pub(crate) use window::Routes;
 pub use window::Winners;
 
 use features::{
-    network::{AttentionPool, Pool, times_channels},
-    tensor::Tensor,
+    network::{AttentionPool, Maps, Pool, times_channels},
+    tensor::{Device, Tensor},
 };
+use rayon::prelude::*;
 
 use crate::{
-    batch::positive,
     linear::LinearMap,
     plan::Plan,
     program::{Op, Program},
@@ -33,10 +33,32 @@ use crate::{
 /// The stabiliser of every LRP denominator, in units of the activation.
 pub const STABILISER: f32 = 1e-6;
 
+/// Values that are worth a thread of their own.
+const LEAST_VALUES: usize = 1 << 15;
+
 /// `z + epsilon * sign(z)`, where the sign of 0 is +1: no denominator is smaller than `epsilon`.
 pub fn stabilise(values: Tensor<4>, epsilon: f32) -> Tensor<4> {
     let sign = values.clone().greater_equal_elem(0.0).float() * (2.0 * epsilon) - epsilon;
     values + sign
+}
+
+/// [`stabilise`] of one value.
+fn stable(value: f32, epsilon: f32) -> f32 {
+    value + if value >= 0.0 { epsilon } else { -epsilon }
+}
+
+/// `1 / (z + epsilon * sign(z))`, see [`stabilise`].
+pub(crate) fn reciprocal(values: Tensor<4>, epsilon: f32) -> Tensor<4> {
+    match values.device() {
+        // One pass over values that nobody shares, instead of six.
+        device @ Device::Flex(_) => {
+            let mut maps = Maps::of(values);
+            let each = maps.values.par_iter_mut().with_min_len(LEAST_VALUES);
+            each.for_each(|value| *value = stable(*value, epsilon).recip());
+            maps.into_tensor(&device)
+        }
+        _ => stabilise(values, epsilon).recip(),
+    }
 }
 
 /// How one kind of layer hands back what it gets.
@@ -133,15 +155,14 @@ impl Bound {
             Self::Linear(map) => program.push(Op::Transpose(map.clone(), size)),
             // The same for all images, so one of them is enough.
             Self::Scale(scale) => {
-                let ones = seen.input.clone().narrow(0, 0, 1).ones_like();
+                let ones = seen.output.clone().narrow(0, 0, 1).ones_like();
                 program.push(Op::Times(times_channels(ones, scale)));
             }
             Self::Bcos(rule) => rule.fasten(seen, program),
-            Self::ReluGradient => program.push(Op::Times(positive(seen.input.clone()))),
+            Self::ReluGradient => program.push(Op::Gate(seen.input.clone())),
             // METHOD: guided backpropagation, the gradient of a ReLU restricted to positive cotangents.
             Self::ReluGuided => {
-                // In this order the product joins the transpose before it.
-                program.push(Op::Times(positive(seen.input.clone())));
+                program.push(Op::Gate(seen.input.clone()));
                 program.push(Op::PositivePart);
             }
             // METHOD: deconvnet, the ReLU applied to the cotangent.
@@ -158,7 +179,7 @@ impl Bound {
             Self::Split(rule) => rule.fasten(seen, program),
             // METHOD: LRP-epsilon: R_i = x_i * sum_o w_oi R_o / stab(z_o), the bias inside z.
             Self::Epsilon(map, epsilon) => {
-                program.push(Op::Times(stabilise(seen.output.clone(), *epsilon).recip()));
+                program.push(Op::Times(reciprocal(seen.output.clone(), *epsilon)));
                 program.push(Op::Transpose(map.clone(), size));
                 program.push(Op::Times(seen.input.clone()));
             }
@@ -177,7 +198,7 @@ impl Bound {
             }
             // METHOD: the Norm rule on the stacked branches: R_b = R * y_b / stab(sum of y).
             Self::SumShare(plans) => {
-                let ratio = stabilise(seen.output.clone(), STABILISER).recip();
+                let ratio = reciprocal(seen.output.clone(), STABILISER);
                 program.push(Op::Sum(branches(seen, plans, |output| Some(ratio.clone() * output.clone()))));
             }
         }
@@ -186,7 +207,7 @@ impl Bound {
 
 /// `x * poolᵀ(R / stab(pool(x)))`.
 fn share(seen: &Seen<'_>, transpose: Option<Op>, program: &mut Program) {
-    program.push(Op::Times(stabilise(seen.output.clone(), STABILISER).recip()));
+    program.push(Op::Times(reciprocal(seen.output.clone(), STABILISER)));
     transpose.into_iter().for_each(|op| program.push(op));
     program.push(Op::Times(seen.input.clone()));
 }

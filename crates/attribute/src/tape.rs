@@ -4,7 +4,7 @@
 //! arguments and never state, and one forward pass serves them all.
 
 use features::{
-    network::{Layer, Network, cells, together},
+    network::{Finish, Layer, Network, cells, together},
     tensor::Tensor,
 };
 
@@ -14,6 +14,9 @@ use crate::{
 };
 
 /// Every layer's input, in order, and the last layer's output.
+///
+/// A channel scale right behind a convolution is done with it, as every plan covers both: in place of its input stands
+/// its output.
 #[derive(Debug, Clone)]
 pub struct Tape {
     records: Vec<Record>,
@@ -49,11 +52,25 @@ impl Tape {
     pub fn record(network: &Network, input: Tensor<4>) -> (Tensor<4>, Self) {
         let mut records = Vec::with_capacity(network.layers.len());
         let mut activation = input;
-        for layer in &network.layers {
+        let mut layers = network.layers.as_slice();
+        while let Some((layer, rest)) = layers.split_first() {
             let input = activation;
             let mut branches = Vec::new();
-            activation = match layer {
-                Layer::Sum(networks) | Layer::Concat(networks) => {
+            let scale = match rest {
+                [Layer::Scale(scale), ..] => Some(scale),
+                _ => None,
+            };
+            let then = Finish { scale, ..Finish::default() };
+            let joined = match layer {
+                Layer::Conv(conv) => scale.map(|_| conv.forward_then(input.clone(), then)),
+                Layer::BcosConv(conv) => scale.map(|_| conv.forward_then(input.clone(), then)),
+                _ => None,
+            };
+            layers = if joined.is_some() { &rest[1..] } else { rest };
+            let scaled = joined.clone();
+            activation = match (joined, layer) {
+                (Some(made), _) => made,
+                (None, Layer::Sum(networks) | Layer::Concat(networks)) => {
                     branches = networks.iter().map(|branch| Self::record(branch, input.clone()).1).collect();
                     let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
                     match layer {
@@ -61,14 +78,16 @@ impl Tape {
                         _ => outputs.reduce(|total, branch| total + branch).expect("a sum has at least one branch"),
                     }
                 }
-                Layer::Apart(apart) => {
+                (None, Layer::Apart(apart)) => {
                     let alone = |cell| Self::record(&apart.network, cell).1;
                     branches = cells(&input, apart.grid).into_iter().map(alone).collect();
                     together(branches.iter().map(|tape| tape.output.clone()).collect(), apart.grid)
                 }
-                layer => layer.forward(input.clone()),
+                (None, layer) => layer.forward(input.clone()),
             };
             records.push(Record { input, branches });
+            // The scale's own record, which no rule reads: it is covered by the convolution's.
+            records.extend(scaled.map(|input| Record { input, branches: Vec::new() }));
         }
         let output = activation.clone();
         (activation, Self { records, output })
@@ -89,8 +108,13 @@ impl Tape {
         Self { records: self.records[layer + 1..].to_vec(), output: self.output.clone() }
     }
 
+    /// The input of layer number `layer`, `[n, ..]`; see above for channel scales.
+    pub fn input_of(&self, layer: usize) -> &Tensor<4> {
+        &self.records[layer].input
+    }
+
     /// The output of layer number `layer`, `[n, ..]`.
-    pub fn output_of(&self, layer: usize) -> &Tensor<4> {
+    fn output_of(&self, layer: usize) -> &Tensor<4> {
         self.records.get(layer + 1).map_or(&self.output, |next| &next.input)
     }
 

@@ -31,10 +31,10 @@ struct Level {
 }
 
 /// Where the way goes on in a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Into {
-    /// Nowhere: it is the convolution.
-    Convolution,
+    /// Nowhere: it is this convolution.
+    Convolution(Box<Layer>),
     /// Into the main branch of a sum, whose output has the sum's gradient.
     Main,
     /// Into this branch of several side by side, whose output has the gradient of its own channels.
@@ -60,7 +60,7 @@ impl Site {
     fn descend(network: &Network, levels: &mut Vec<Level>) -> Result<bool> {
         for (layer, of) in network.layers.iter().enumerate().rev() {
             let found = match of {
-                Layer::Conv(_) | Layer::BcosConv(_) => Some(Into::Convolution),
+                Layer::Conv(_) | Layer::BcosConv(_) => Some(Into::Convolution(Box::new(of.clone()))),
                 Layer::Sum(branches) => match branches.first() {
                     Some(main) if Self::descend(main, levels)? => Some(Into::Main),
                     _ => None,
@@ -101,12 +101,12 @@ impl Site {
         let mut output = tape.output().clone();
         for Level { layer, behind, into } in &self.levels {
             gradients = tape.after(*layer).pull_back(behind, gradients);
-            output = tape.output_of(*layer).clone();
             let branches = tape.branches(*layer);
-            match *into {
-                Into::Convolution => {}
+            match into {
+                // The tape has it with the scale behind it.
+                Into::Convolution(convolution) => output = convolution.forward(tape.input_of(*layer).clone()),
                 Into::Main => tape = &branches[0],
-                Into::Beside(branch) => {
+                &Into::Beside(branch) => {
                     let channels = |tape: &Tape| tape.output().dims()[1];
                     let first = branches[..branch].iter().map(channels).sum();
                     tape = &branches[branch];

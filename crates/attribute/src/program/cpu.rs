@@ -5,22 +5,26 @@
 
 mod branches;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+};
 
 use features::{
-    network::{Finisher, Given, Hands, Maps, Reader, Transposed},
-    tensor::{Tensor, cpu, to_vec},
+    network::{Finisher, Given, Maps, Reader, Transposed},
+    tensor::{Tensor, cpu},
 };
 use rayon::prelude::*;
 
-use super::{Op, Program};
+use super::{
+    Op, Program,
+    touch::{Bench, Factor, Gate, Rows, Touch, touch, values_of_row},
+};
 use crate::rule::{Looks, Routes};
 use branches::{apart, concat};
 
 /// Values of the largest map that are worth a group of cotangents: a third-level cache holds them.
 const GROUP: usize = 1 << 22;
-/// Buffers that are kept for the next map.
-const SPARE: usize = 6;
 
 /// A program whose weights are laid out and whose values are at hand.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub(crate) struct Steps(Vec<Step>);
 #[derive(Debug)]
 enum Step {
     Times(Factor),
+    Gate(Gate),
     Positive,
     Split([Factor; 2]),
     Transpose(Transposed),
@@ -43,122 +48,7 @@ enum Step {
         shape: [usize; 3],
     },
     /// What depends on no image and is not worth a form of its own.
-    Tensor(Op),
-}
-
-/// Values of the images, or of one image that stands for all.
-#[derive(Debug)]
-struct Factor {
-    values: Vec<f32>,
-    images: usize,
-}
-
-impl Factor {
-    fn new(values: Tensor<4>) -> Self {
-        let [images, ..] = values.dims();
-        Self { values: to_vec(values), images }
-    }
-
-    /// The image's values that a row of cotangents meets.
-    fn of(&self, rows: Rows, row: usize) -> &[f32] {
-        let size = self.values.len() / self.images;
-        &self.values[rows.image(row, self.images) * size..][..size]
-    }
-}
-
-/// Which of all cotangents are at work.
-#[derive(Debug, Clone, Copy)]
-struct Rows {
-    first: usize,
-    all: usize,
-}
-
-impl Rows {
-    /// The image of row number `row` among these.
-    fn image(self, row: usize, images: usize) -> usize {
-        (self.first + row) * images / self.all
-    }
-}
-
-/// What happens to a value behind the step that makes it.
-#[derive(Clone, Copy)]
-enum Touch<'a> {
-    Times(&'a Factor),
-    Positive,
-    Plus(&'a Maps),
-    PlusProduct(&'a Maps, &'a Factor),
-}
-
-/// Memory of one thread.
-struct Bench {
-    spare: Vec<Vec<f32>>,
-    hands: Hands,
-}
-
-impl Bench {
-    /// Memory for so many values, whatever they are.
-    fn take(&mut self, count: usize) -> Vec<f32> {
-        let fits = |buffer: &&Vec<f32>| buffer.capacity() >= count;
-        let smallest = self.spare.iter().filter(fits).map(Vec::capacity).min();
-        let found = smallest.and_then(|size| self.spare.iter().position(|buffer| buffer.capacity() == size));
-        let mut buffer = found.map_or_else(|| Vec::with_capacity(count), |place| self.spare.swap_remove(place));
-        buffer.resize(count, 0.0);
-        buffer
-    }
-
-    fn give(&mut self, maps: Cow<'_, Maps>) {
-        if let Cow::Owned(maps) = maps {
-            self.spare.push(maps.values);
-            if self.spare.len() > SPARE {
-                let smallest = (0..self.spare.len()).min_by_key(|place| self.spare[*place].capacity());
-                smallest.map(|place| self.spare.swap_remove(place));
-            }
-        }
-    }
-
-    fn copy(&mut self, maps: &Maps) -> Maps {
-        let mut values = self.take(maps.values.len());
-        values.copy_from_slice(&maps.values);
-        Maps { dims: maps.dims, values }
-    }
-
-    /// Maps that no transpose makes, touched in place.
-    fn touched(&mut self, maps: Cow<'_, Maps>, touches: &[Touch<'_>], rows: Rows) -> Maps {
-        let mut maps = match maps {
-            Cow::Owned(maps) => maps,
-            Cow::Borrowed(maps) => self.copy(maps),
-        };
-        let size = values_of_row(&maps);
-        for (row, values) in maps.values.chunks_exact_mut(size.max(1)).enumerate() {
-            touch(touches, rows, size, values, row, 0);
-        }
-        maps
-    }
-}
-
-fn values_of_row(maps: &Maps) -> usize {
-    maps.dims[1..].iter().product()
-}
-
-/// Touches a run of values of a row, which has `size` values, from `position` on.
-fn touch(touches: &[Touch<'_>], rows: Rows, size: usize, values: &mut [f32], row: usize, position: usize) {
-    for step in touches {
-        match step {
-            Touch::Positive => values.iter_mut().for_each(|value| *value = value.max(0.0)),
-            Touch::Times(factor) => {
-                let factor = &factor.of(rows, row)[position..];
-                values.iter_mut().zip(factor).for_each(|(value, factor)| *value *= factor);
-            }
-            Touch::Plus(maps) => {
-                let more = &maps.values[row * size + position..];
-                values.iter_mut().zip(more).for_each(|(value, more)| *value += more);
-            }
-            Touch::PlusProduct(maps, factor) => {
-                let more = maps.values[row * size + position..].iter().zip(&factor.of(rows, row)[position..]);
-                values.iter_mut().zip(more).for_each(|(value, (more, factor))| *value += more * factor);
-            }
-        }
-    }
+    Tensor(Box<Op>),
 }
 
 impl Steps {
@@ -167,6 +57,7 @@ impl Steps {
         let step = |op: Op, steps: &mut Vec<Step>| match op {
             Op::Times(values) => steps.push(Step::Times(Factor::new(values))),
             Op::Split(a, b) => steps.push(Step::Split([a, b].map(Factor::new))),
+            Op::Gate(values) => steps.push(Step::Gate(Gate::new(values))),
             Op::PositivePart => steps.push(Step::Positive),
             Op::Transpose(map, size) => steps.push(Step::Transpose(map.transposed(size))),
             Op::TransposeTimes(map, size, values) => {
@@ -184,7 +75,7 @@ impl Steps {
                 let cells = cells.into_iter().map(Self::new).collect();
                 steps.push(Step::Apart { grid, cells, shape });
             }
-            op @ (Op::Average(..) | Op::GlobalAverage(_) | Op::Patch { .. }) => steps.push(Step::Tensor(op)),
+            op @ (Op::Average(..) | Op::GlobalAverage(_) | Op::Patch { .. }) => steps.push(Step::Tensor(Box::new(op))),
         };
         let mut steps = Vec::new();
         program.ops.into_iter().for_each(|op| step(op, &mut steps));
@@ -204,23 +95,31 @@ impl Steps {
         let together = (GROUP / self.widest().max(size).max(1)).clamp(1, all.div_ceil(threads));
         let hands = threads / all.div_ceil(together).min(threads);
         let groups: Vec<usize> = (0..all).step_by(together).collect();
-        let bench = || Bench { spare: Vec::new(), hands: Hands::new(hands) };
-        let made = groups.into_par_iter().with_max_len(1).map_init(bench, |bench, first| {
+        // Whoever begins a group takes the memory of one that is done.
+        let idle = Mutex::new(Vec::new());
+        let lock = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = groups.into_par_iter().with_max_len(1).map(|first| {
+            let bench = lock().pop();
+            let mut bench = bench.unwrap_or_else(|| Bench::new(hands));
             let count = together.min(all - first);
-            let values = given.values[first * size..][..count * size].to_vec();
+            let mut values = bench.take(count * size);
+            values.copy_from_slice(&given.values[first * size..][..count * size]);
             let given = Maps { dims: [count, channels, height, width], values };
-            self.run(Cow::Owned(given), Rows { first, all }, &[], bench)
+            let made = self.run(Cow::Owned(given), Rows { first, all }, &[], &mut bench);
+            lock().push(bench);
+            made
         });
         let made: Vec<Maps> = made.collect();
         let [_, channels, height, width] = made[0].dims;
-        let values = made.iter().flat_map(|maps| &maps.values).copied().collect();
+        let mut values = Vec::with_capacity(all * channels * height * width);
+        made.iter().for_each(|maps| values.extend_from_slice(&maps.values));
         Maps { dims: [all, channels, height, width], values }.into_tensor(&device)
     }
 
     /// Values of a row of the widest map that is made on the way.
     fn widest(&self) -> usize {
         let widest = self.0.iter().map(|step| match step {
-            Step::Times(factor) => factor.values.len() / factor.images,
+            Step::Times(factor) => factor.size(),
             Step::Transpose(map) => map.map_values(),
             Step::Sum(programs) => programs.iter().map(Self::widest).max().unwrap_or(0),
             Step::Concat(programs) => programs.iter().map(|(_, program)| program.widest()).max().unwrap_or(0),
@@ -243,11 +142,12 @@ impl Steps {
             // A factor in front of a transpose is met where that reads.
             let (before, first, rest) = match (first, rest) {
                 (Step::Times(_) | Step::Split(_), [map @ Step::Transpose(_), rest @ ..]) => (Some(first), map, rest),
-                (Step::Times(_) | Step::Positive, _) => (None, &Step::Sum(Vec::new()), steps),
+                (Step::Times(_) | Step::Gate(_) | Step::Positive, _) => (None, &Step::Sum(Vec::new()), steps),
                 (first, rest) => (None, first, rest),
             };
             let behind = rest.iter().map_while(|step| match step {
                 Step::Times(factor) => Some(Touch::Times(factor)),
+                Step::Gate(gate) => Some(Touch::Gate(gate)),
                 Step::Positive => Some(Touch::Positive),
                 _ => None,
             });
@@ -382,7 +282,7 @@ impl Step {
             Self::Apart { grid, cells, shape } => apart(*grid, cells, *shape, maps, rows, bench),
             Self::Attend(looks) => Maps::of(looks.transpose(maps.clone().into_tensor(&cpu()), rows.first, rows.all)),
             Self::Tensor(op) => Maps::of(op.run(maps.clone().into_tensor(&cpu()))),
-            Self::Times(_) | Self::Positive | Self::Transpose(_) | Self::Sum(_) | Self::Concat(_) => {
+            Self::Times(_) | Self::Gate(_) | Self::Positive | Self::Transpose(_) | Self::Sum(_) | Self::Concat(_) => {
                 unreachable!("these join their neighbours")
             }
         }

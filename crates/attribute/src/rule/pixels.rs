@@ -2,7 +2,7 @@
 
 use features::tensor::{Tensor, from_vec};
 
-use super::{STABILISER, stabilise};
+use super::{STABILISER, reciprocal};
 use crate::{
     batch::{negative_part, positive_part},
     linear::LinearMap,
@@ -37,7 +37,7 @@ impl BoxRule {
         let image = |bound: &Tensor<4>| bound.clone().expand(shape).mul_scalar(-1.0);
         let bounded = Tensor::cat(vec![seen.input.clone(), image(&self.low), image(&self.high)], 1);
         let denominator = self.parts.apply(bounded.clone());
-        program.push(Op::Times(stabilise(denominator, STABILISER).recip()));
+        program.push(Op::Times(reciprocal(denominator, STABILISER)));
         program.push(Op::Transpose(self.parts.clone(), seen.size()));
         program.push(Op::Times(bounded));
         program.push(Op::Fold(3));
@@ -69,7 +69,7 @@ impl ShareRule {
         let [_, channels, rows, columns] = seen.input.dims();
         let [images, ..] = seen.output.dims();
         let ones = Tensor::ones([images, channels, rows, columns], &seen.input.device());
-        program.push(Op::Times(stabilise(self.counts.apply(ones), STABILISER).recip()));
+        program.push(Op::Times(reciprocal(self.counts.apply(ones), STABILISER)));
         program.push(Op::Transpose(self.counts.clone(), seen.size()));
     }
 }

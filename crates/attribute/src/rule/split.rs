@@ -1,8 +1,12 @@
 //! LRP's rules that look at signs, gamma and alpha-beta: one form with other weights and other denominators.
 
-use features::tensor::Tensor;
+use features::{
+    network::Maps,
+    tensor::{Device, Tensor, cpu, from_vec},
+};
+use rayon::prelude::*;
 
-use super::{STABILISER, stabilise};
+use super::{LEAST_VALUES, STABILISER, reciprocal, stable};
 use crate::{
     batch::{negative_part, positive, positive_part},
     linear::LinearMap,
@@ -49,6 +53,50 @@ enum Gates {
     Constants(f32, f32),
     /// 1; there is no `N`.
     One,
+}
+
+impl Gates {
+    /// One over the denominators `[n, P and N, ..]`, gated, as a step of a program.
+    fn on_tensors(self, denominators: Tensor<4>, output: &Tensor<4>) -> Op {
+        let [_, channels, ..] = output.dims();
+        let share = reciprocal(denominators, STABILISER);
+        let half = |first: usize| share.clone().narrow(1, first, channels);
+        match self {
+            Self::Signs => {
+                Op::Split(half(0) * positive(output.clone()), half(channels) * positive(output.clone().neg()))
+            }
+            Self::Risen => Op::Times(share * positive(output.clone())),
+            Self::Constants(first, second) => Op::Split(half(0) * first, half(channels) * second),
+            Self::One => Op::Times(share),
+        }
+    }
+
+    /// The same on the CPU, in one pass.
+    fn on_maps(self, denominators: &Maps, output: &Maps) -> Op {
+        let size: usize = output.dims[1..].iter().product();
+        let parts = denominators.dims[1] / output.dims[1];
+        let part = |part: usize, gate: &(dyn Fn(f32) -> f32 + Sync)| {
+            let mut values = vec![0.0; output.values.len()];
+            for (image, values) in values.chunks_exact_mut(size).enumerate() {
+                let denominators = denominators.values[(image * parts + part) * size..].par_chunks(LEAST_VALUES);
+                let output = output.values[image * size..][..size].par_chunks(LEAST_VALUES);
+                let runs = values.par_chunks_mut(LEAST_VALUES).zip(denominators).zip(output);
+                runs.for_each(|((values, denominators), output)| {
+                    let given = denominators.iter().zip(output);
+                    let made = given.map(|(value, output)| stable(*value, STABILISER).recip() * gate(*output));
+                    values.iter_mut().zip(made).for_each(|(value, made)| *value = made);
+                });
+            }
+            from_vec(values, output.dims, &cpu())
+        };
+        let above = |value: f32| if value > 0.0 { 1.0 } else { 0.0 };
+        match self {
+            Self::Signs => Op::Split(part(0, &above), part(1, &|value| above(-value))),
+            Self::Risen => Op::Times(part(0, &above)),
+            Self::Constants(first, second) => Op::Split(part(0, &|_| first), part(1, &|_| second)),
+            Self::One => Op::Times(part(0, &|_| 1.0)),
+        }
+    }
 }
 
 impl SplitRule {
@@ -101,22 +149,19 @@ impl SplitRule {
 
     pub(super) fn fasten(&self, seen: &Seen<'_>, program: &mut Program) {
         let size = seen.size();
-        let above = positive_part(seen.input.clone());
-        let below = negative_part(seen.input.clone());
+        // An input without a negative part is its positive part.
+        let below = self.negative.as_ref().map(|map| (map, negative_part(seen.input.clone())));
+        let above = match below {
+            Some(_) => positive_part(seen.input.clone()),
+            None => seen.input.clone(),
+        };
         let mut denominator = self.positive.apply(above.clone());
-        if let Some(map) = &self.negative {
+        if let Some((map, below)) = &below {
             denominator = denominator + map.apply(below.clone());
         }
-        let share = stabilise(denominator, STABILISER).recip();
-        let [_, channels, ..] = seen.output.dims();
-        let half = |first: usize| share.clone().narrow(1, first, channels);
-        program.push(match self.gates {
-            Gates::Signs => {
-                Op::Split(half(0) * positive(seen.output.clone()), half(channels) * positive(seen.output.clone().neg()))
-            }
-            Gates::Risen => Op::Times(share * positive(seen.output.clone())),
-            Gates::Constants(first, second) => Op::Split(half(0) * first, half(channels) * second),
-            Gates::One => Op::Times(share),
+        program.push(match denominator.device() {
+            Device::Flex(_) => self.gates.on_maps(&Maps::of(denominator), &Maps::of(seen.output.clone())),
+            _ => self.gates.on_tensors(denominator, seen.output),
         });
         let term = |map: &LinearMap, input: Tensor<4>| {
             let mut term = Program::default();
@@ -124,9 +169,41 @@ impl SplitRule {
             term.push(Op::Times(input));
             term
         };
-        match &self.negative {
+        match below {
             None => program.extend(term(&self.positive, above)),
-            Some(map) => program.push(Op::Sum(vec![term(&self.positive, above), term(map, below)])),
+            Some((map, below)) => program.push(Op::Sum(vec![term(&self.positive, above), term(map, below)])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use features::{
+        random::{normal, stream},
+        tensor::to_vec,
+    };
+
+    use super::*;
+
+    #[test]
+    fn gates_are_the_same_on_maps_and_on_tensors() {
+        let mut rng = stream(6, &["gates"]);
+        let mut noise = |channels: usize| {
+            // Zeros of both signs are among the values.
+            let values = (0..2 * channels * 30).map(|i| if i % 7 == 0 { 0.0 } else { normal(&mut rng) as f32 });
+            from_vec(values.map(|value| -value).collect(), [2, channels, 5, 6], &cpu())
+        };
+        for (gates, parts) in [(Gates::Signs, 2), (Gates::Risen, 1), (Gates::Constants(2.0, -1.0), 2), (Gates::One, 1)]
+        {
+            let (denominators, output) = (noise(3 * parts), noise(3));
+            let want = gates.on_tensors(denominators.clone(), &output);
+            let got = gates.on_maps(&Maps::of(denominators), &Maps::of(output));
+            let values = |op: Op| match op {
+                Op::Split(a, b) => vec![to_vec(a), to_vec(b)],
+                Op::Times(a) => vec![to_vec(a)],
+                op => panic!("{op:?} is no product"),
+            };
+            assert_eq!(values(got), values(want), "{gates:?}");
         }
     }
 }

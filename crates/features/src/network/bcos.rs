@@ -68,7 +68,7 @@ impl BcosConv {
     }
 
     /// The convolution and what follows it.
-    pub(super) fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
+    pub fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
         if self.b == 1.0 {
             return self.convolve(input, &then);
         }

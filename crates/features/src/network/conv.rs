@@ -29,7 +29,7 @@ impl Conv {
     }
 
     /// The convolution and what follows it; its own bias comes first.
-    pub(super) fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
+    pub fn forward_then<'a>(&'a self, input: Tensor<4>, then: Finish<'a>) -> Tensor<4> {
         let geometry = Geometry { stride: self.stride, padding: self.padding };
         convolve(input, &self.weight, geometry, &Finish { bias: self.bias.as_ref(), ..then })
     }
