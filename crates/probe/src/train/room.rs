@@ -123,10 +123,14 @@ fn window(known: &Known, parts: usize) -> f64 {
 
 /// Bytes of the test split's predictions while they are written, by all probes, imported and shifted ones counted.
 fn predictions(config: &Config, specs: &[ProbeSpec], test: &Known, classes: usize) -> f64 {
-    let sources = specs.iter().filter(|spec| spec.head.kind() == Kind::Linear && spec.loss == Loss::Ce).count();
-    let imports = config.import.len();
-    let probes = specs.len() + imports + config.shift.len() * (sources + imports);
+    let probes = specs.len() + config.import.len() + shifts(config, specs);
     COPIES * 4.0 * (probes * test.places.len() * classes) as f64
+}
+
+/// How many shifted copies there will be, at most.
+fn shifts(config: &Config, specs: &[ProbeSpec]) -> usize {
+    let sources = specs.iter().filter(|spec| spec.head.kind() == Kind::Linear && spec.loss == Loss::Ce).count();
+    config.shift.len() * (sources + config.import.len())
 }
 
 /// Bytes that training takes besides features: of each probe its numbers, what the optimiser remembers, gradients, and
@@ -156,8 +160,8 @@ fn training(config: &Config, specs: &[ProbeSpec], splits: &[Known; 3], classes: 
     let scalings = [Scaling::Common, Scaling::None];
     let copies = scalings.iter().filter(|&&scaling| layered().any(|spec| spec.scaling == scaling)).count();
     let copied = if held.holds(0) { 4.0 * (copies * train.mapped * train.split.width(Form::Maps)) as f64 } else { 0.0 };
-    let fits = if config.shift.is_empty() { 0 } else { threads.min(config.shift.len()) };
+    let fits = shifts(config, specs).min(if held.holds(0) { threads } else { 1 });
     let logits = if held.holds(0) { train.places.len() * classes } else { 0 };
-    let shifts = 8.0 * (fits * (2 * (channels + 1) * (channels + 1) + logits)) as f64;
-    specs.iter().map(numbers).sum::<f64>() + at_once + copied + shifts
+    let fitted = 8.0 * (fits * (2 * (channels + 1) * (channels + 1) + logits)) as f64;
+    specs.iter().map(numbers).sum::<f64>() + at_once + copied + fitted
 }
