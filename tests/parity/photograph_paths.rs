@@ -1,4 +1,4 @@
-//! Integrated gradients on photographs against captum, where rounding moves no ReLU over its kink.
+//! Integrated gradients on photographs against captum, where rounding moves hardly a ReLU over its kink.
 
 use crate::{
     expected,
