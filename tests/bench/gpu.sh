@@ -54,7 +54,8 @@ methods() {
     "$programs/resnet50" --bench 2>"$out/methods.log" |
     awk -v names="$(IFS=,; echo "${names[*]}")" -v rounds="$(wc -w <<<"$rounds")" 'BEGIN { split(names, name, ",") }
       $1 !~ /^[0-9.e-]+$/ { print > "/dev/stderr"; wrong = 1 }
-      { times = times " " $1 " |" } NR % rounds == 0 { print "| " name[NR / rounds] " |" times; times = "" }
+      { times = times sprintf(" %.1f |", $1) }
+      NR % rounds == 0 { print "| " name[NR / rounds] " |" times (rounds == 1 ? " |" : ""); times = "" }
       END { exit wrong || NR == 0 }' |
     tee -a "$table"
   [[ ${PIPESTATUS[*]:1:2} == "0 0" ]] || failed=1
