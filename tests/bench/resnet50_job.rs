@@ -5,22 +5,17 @@
 //! DIR/job.toml reads and writes below DIR; half of IMAGES train the probes, a quarter each validates and tests them.
 #![recursion_limit = "256"]
 
-#[path = "../parity/formula.rs"]
-#[allow(dead_code, reason = "the parity tests use all of it")]
-mod formula;
+#[path = "../parity/filled.rs"]
+mod filled;
 
 use std::{collections::BTreeMap, path::Path};
 
 use features::{
-    backbone::{
-        Family, Norm, Parameters, ResNet,
-        named::{self, NamedTensor, NamedTensors},
-    },
+    backbone::{Family, ResNet, named},
     images::Rgb,
-    network::ChannelScale,
     shapes,
-    tensor::{Tensor, cpu, from_vec},
 };
+use filled::Filled;
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use rayon::prelude::*;
 
@@ -29,29 +24,6 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// The usual size of a photograph in ImageNet.
 const WIDTH: usize = 500;
 const HEIGHT: usize = 375;
-
-/// Notes every tensor that a network asks for and fills it from the formula.
-struct Formula(NamedTensors);
-
-impl Formula {
-    fn note<const D: usize>(&mut self, name: String, shape: [usize; D]) -> Tensor<D> {
-        let values = formula::tensor(&name, &shape);
-        self.0.insert(name, NamedTensor { shape: shape.to_vec(), values: values.clone() });
-        from_vec(values, shape, &cpu())
-    }
-}
-
-impl Parameters for Formula {
-    fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
-        self.note(name.to_owned(), shape)
-    }
-
-    fn norm(&mut self, name: &str, channels: usize, _norm: Norm) -> ChannelScale {
-        let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
-            .map(|field| self.note(format!("{name}.{field}"), [channels]));
-        ChannelScale::batch_norm(gamma, beta, mean, variance)
-    }
-}
 
 /// A tile of Shapes in the size of a photograph, moved to the side.
 fn enlarged(tile: &Rgb, moved: usize) -> Vec<u8> {
@@ -114,7 +86,7 @@ fn main() -> Outcome {
         return Err("usage: resnet50_job DIR IMAGES".into());
     };
     std::fs::create_dir_all(&dir)?;
-    let mut weights = Formula(NamedTensors::new());
+    let mut weights = Filled::default();
     ResNet::imagenet(Family::Resnet, 50).ok_or("a depth of torchvision")?.lower(&mut weights);
     std::fs::write(Path::new(&dir).join("resnet50.safetensors"), named::write(&weights.0, BTreeMap::new())?)?;
     let photos = Path::new(&dir).join("photos");

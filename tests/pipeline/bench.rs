@@ -9,18 +9,14 @@ use std::{
 };
 
 use features::{
-    backbone::{
-        Architecture, Block, Description, Family, NamedTensor, NamedTensors, Norm, Parameters, ResNet, Stage, Stem,
-        named,
-    },
-    network::ChannelScale,
+    backbone::{Architecture, Block, Description, Family, ResNet, Stage, Stem, named},
     preprocess::{Encoding, Fit},
-    tensor::{Tensor, cpu, from_vec},
 };
 
-#[path = "../parity/formula.rs"]
-#[allow(dead_code, reason = "only weights are needed here")]
-mod formula;
+#[path = "../parity/filled.rs"]
+mod filled;
+
+use filled::Filled;
 
 /// The stages in order, as (program, what its artifact is called).
 pub const STAGES: [&str; 4] = ["features", "probe", "attribute", "evaluate"];
@@ -230,7 +226,7 @@ fn residual() -> Architecture {
 
 /// A network for pictures of Shapes with weights from the parity tests' formula.
 pub fn write_backbone(path: &Path, architecture: Architecture, fit: Fit) {
-    let mut named = Formula(NamedTensors::new());
+    let mut named = Filled::default();
     architecture.lower(&mut named);
     let bytes = named::write(&named.0, BTreeMap::new()).expect("tensors can be serialised");
     std::fs::write(path, bytes).expect("the backbone can be written");
@@ -244,27 +240,4 @@ pub fn write_backbone(path: &Path, architecture: Architecture, fit: Fit) {
     };
     let text = toml::to_string(&description).expect("a description is TOML");
     std::fs::write(path.with_extension("toml"), text).expect("the description can be written");
-}
-
-/// Notes every tensor that a network asks for and fills it from the formula.
-struct Formula(NamedTensors);
-
-impl Formula {
-    fn note<const D: usize>(&mut self, name: String, shape: [usize; D]) -> Tensor<D> {
-        let values = formula::tensor(&name, &shape);
-        self.0.insert(name, NamedTensor { shape: shape.to_vec(), values: values.clone() });
-        from_vec(values, shape, &cpu())
-    }
-}
-
-impl Parameters for Formula {
-    fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
-        self.note(name.to_owned(), shape)
-    }
-
-    fn norm(&mut self, name: &str, channels: usize, _norm: Norm) -> ChannelScale {
-        let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
-            .map(|field| self.note(format!("{name}.{field}"), [channels]));
-        ChannelScale::batch_norm(gamma, beta, mean, variance)
-    }
 }

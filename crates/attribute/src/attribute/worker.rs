@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use features::{
     error::Result,
     preprocess::Preprocess,
-    stage::{Batches, Need, Stage},
+    stage::{Batches, Need, Stage, side_by_side},
     tensor::{Device, to_vec},
 };
 
@@ -88,11 +88,7 @@ impl Worker {
 
     /// Items that are explained at once.
     pub(crate) fn threads(&self) -> usize {
-        // burn's CPU backend computes on one thread, an accelerator needs no more than one.
-        match self.device {
-            Device::Flex(_) => rayon::current_num_threads(),
-            _ => 1,
-        }
+        side_by_side(&self.device)
     }
 
     pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {

@@ -48,7 +48,7 @@ pub(super) struct Outlet {
 impl Extractor {
     pub fn new(stage: &Stage, config: &FeaturesConfig, backbone: Backbone, device: Device) -> Result<Self> {
         config.precision.check(&device)?;
-        let network = config.precision.of_network(&backbone.network);
+        let network = config.precision.of_network(backbone.network);
         let backbone = Backbone { network, ..backbone };
         let preprocess = backbone.encoding.preprocess();
         let side = backbone.input_size;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use super::Job;
 use crate::artifact::encoded_len;
 use crate::error::Result;
-use crate::stage::Stage;
+use crate::stage::{Stage, side_by_side};
 use crate::table::{FEATURES, FeatureRows};
-use crate::tensor::Device;
 
 /// Prints what [`super::extract`] would do; the first batch of images is decoded, passed through the backbone and
 /// encoded, so that time and bytes are those of this data on this machine.
@@ -40,10 +39,7 @@ pub fn tell(stage: &Stage) -> Result<()> {
     }
     let one = |time: Duration| time.as_secs_f64() / seen.max(1) as f64;
     // Passes run side by side on the CPU; a batch is decoded on all threads in either case.
-    let threads = match job.extractor.device {
-        Device::Flex(_) => rayon::current_num_threads(),
-        _ => 1,
-    };
+    let threads = side_by_side(&job.extractor.device);
     let seconds = sights as f64 * (one(decode) + one(pass) / threads as f64);
     stage.done(&format!(
         "features: {images} images, {sights} views, maps {} of {} and their means, about {:.2} GB in {}; a view takes {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so \

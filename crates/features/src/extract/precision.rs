@@ -26,8 +26,8 @@ impl Precision {
     /// # Errors
     /// [`Error::Usage`] for anything but float32 on the CPU.
     pub fn check(self, device: &Device) -> Result<()> {
-        match (self, device) {
-            (Self::Bfloat16 | Self::Float16, Device::Flex(_)) => {
+        match (self.cast(), device) {
+            (Some(_), Device::Flex(_)) => {
                 let message =
                     "section [features]: precision: the CPU computes in float32; leave it out, or give --device cuda";
                 Err(Error::Usage(message.to_string()))
@@ -36,29 +36,36 @@ impl Precision {
         }
     }
 
-    /// The network in this precision.
-    pub fn of_network(self, network: &Network) -> Network {
+    /// The type that everything is cast to, none for the one it has.
+    fn cast(self) -> Option<FloatDType> {
         match self {
-            Self::Float32 => network.clone(),
-            Self::Bfloat16 => network.cast(FloatDType::BF16),
-            Self::Float16 => network.cast(FloatDType::F16),
+            Self::Float32 => None,
+            Self::Bfloat16 => Some(FloatDType::BF16),
+            Self::Float16 => Some(FloatDType::F16),
+        }
+    }
+
+    /// The network in this precision.
+    pub fn of_network(self, network: Network) -> Network {
+        match self.cast() {
+            None => network,
+            Some(to) => network.cast(to),
         }
     }
 
     /// Pictures in this precision.
     pub fn of_pictures(self, pictures: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Float32 => pictures,
-            Self::Bfloat16 => pictures.cast(FloatDType::BF16),
-            Self::Float16 => pictures.cast(FloatDType::F16),
+        match self.cast() {
+            None => pictures,
+            Some(to) => pictures.cast(to),
         }
     }
 
     /// Maps of this precision in float32.
     pub fn back(self, maps: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Float32 => maps,
-            Self::Bfloat16 | Self::Float16 => maps.cast(FloatDType::F32),
+        match self.cast() {
+            None => maps,
+            Some(_) => maps.cast(FloatDType::F32),
         }
     }
 }

@@ -114,17 +114,21 @@ pub struct Need {
 
 impl Need {
     /// Forward passes of pictures of `shape` `[channels, rows, columns]`: the maps that live at once, and as much again as
-    /// room for convolutions. On the CPU passes run side by side, because one computes on the calling thread.
+    /// room for convolutions.
     pub fn forward(network: &Network, shape: [usize; 3], device: &Device) -> Self {
-        let passes = match device {
-            Device::Flex(_) => rayon::current_num_threads(),
-            _ => 1,
-        };
-        Self { input: 2.0 * 4.0 * network.footprint(shape).peak as f64, pass: 0.0, passes }
+        Self { input: 2.0 * 4.0 * network.footprint(shape).peak as f64, pass: 0.0, passes: side_by_side(device) }
     }
 
     fn of(&self, batch: usize) -> f64 {
         self.passes as f64 * (self.pass + self.input * batch as f64)
+    }
+}
+
+/// Passes that run side by side: the CPU's backend computes on the calling thread, an accelerator needs no more than one.
+pub fn side_by_side(device: &Device) -> usize {
+    match device {
+        Device::Flex(_) => rayon::current_num_threads(),
+        _ => 1,
     }
 }
 
