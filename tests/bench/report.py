@@ -70,9 +70,11 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path)
     given = parser.parse_args()
     source = given.experiment.resolve()
-    place = given.keep or pathlib.Path(tempfile.mkdtemp())
+    place = (given.keep or pathlib.Path(tempfile.mkdtemp())).resolve()
+    if source.is_relative_to(place):
+        parser.error(f"--keep {place} has the experiment in it; give another directory")
     target = place / source.name
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for entry in source.iterdir():
         if not re.match(r"(evaluate|probe)(\.|$)", entry.name):

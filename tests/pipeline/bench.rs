@@ -8,7 +8,9 @@ use std::{
     sync::OnceLock,
 };
 
+use evaluate::table::{SCORES, ScoreRows};
 use features::{
+    artifact::Reader,
     backbone::{Architecture, Block, Description, Family, ResNet, Stage, Stem, named},
     preprocess::{Encoding, Fit},
 };
@@ -128,6 +130,12 @@ impl Bench {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}\n{}", output.status, stderr(&output));
         output
+    }
+
+    /// The scores of `tiny.toml`.
+    pub fn scores(&self) -> ScoreRows {
+        let reader = Reader::open(&self.path("out/tiny/evaluate"), &SCORES).expect("a table");
+        ScoreRows::from_cells(reader.read_all().expect("rows")).expect("columns")
     }
 
     /// Runs to this exit code; the message must hold all of `parts`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evaluate::evaluate::CURVES_DIR;
-use evaluate::table::{CURVES, CurveRows, SCORES, ScoreRows};
+use evaluate::table::{CURVES, CurveRows};
 use features::artifact::Reader;
 
 use crate::bench::{assert_same, complete};
@@ -36,8 +36,7 @@ fn every_kind_of_item_has_whole_curves_and_their_areas_are_the_scores() {
     let curves = curves();
     let items: BTreeSet<&str> = curves.keys().map(|name| name.0.split('/').next().expect("a kind")).collect();
     assert_eq!(items.into_iter().collect::<Vec<_>>(), ["grid2", "grid3", "scenes", "test"]);
-    let reader = Reader::open(&complete().path("out/tiny/evaluate"), &SCORES).expect("a table");
-    let scores = ScoreRows::from_cells(reader.read_all().expect("rows")).expect("columns");
+    let scores = complete().scores();
     let (mut areas, mut kept) = (0, 0);
     for row in 0..scores.len() {
         let name = (

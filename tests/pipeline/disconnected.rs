@@ -4,17 +4,12 @@ use std::collections::BTreeSet;
 
 use evaluate::controls;
 use evaluate::rows::{DIFULL, DIPART, GRID};
-use evaluate::table::{SCORES, ScoreRows};
-use features::artifact::{Manifest, Reader};
+use evaluate::table::ScoreRows;
+use features::artifact::Manifest;
 
-use crate::bench::{Bench, complete};
+use crate::bench::complete;
 
-fn scores(bench: &Bench) -> ScoreRows {
-    let reader = Reader::open(&bench.path("out/tiny/evaluate"), &SCORES).expect("a table");
-    ScoreRows::from_cells(reader.read_all().expect("rows")).expect("columns")
-}
-
-/// Values of a kind of items: metric, method, variant, target, probe, value.
+/// Values of a kind of items: item, probe, metric and variant, method, target, value.
 fn of_kind(rows: &ScoreRows, kind: &str) -> Vec<(String, String, String, String, i32, Option<u64>)> {
     let row = |row: usize| {
         (
@@ -31,7 +26,7 @@ fn of_kind(rows: &ScoreRows, kind: &str) -> Vec<(String, String, String, String,
 
 #[test]
 fn a_cut_off_cell_is_explained_by_itself() {
-    let rows = scores(complete());
+    let rows = complete().scores();
     let (mut items, mut crossed, mut marked) = (BTreeSet::new(), 0, 0);
     for row in (0..rows.len()).filter(|&row| [DIFULL, DIPART].contains(&rows.item_kind[row].as_str())) {
         let (kind, method) = (rows.item_kind[row].as_str(), rows.method[row].as_str());
@@ -72,7 +67,7 @@ fn other_settings_leave_the_usual_numbers_alone() {
     }
     let manifest = Manifest::read(&bench.path("out/tiny/attribute")).expect("it is there");
     assert!(manifest.tables.keys().all(|table| !table.contains("di")), "{:?}", manifest.tables.keys());
-    let (with, without) = (scores(complete()), scores(&bench));
+    let (with, without) = (complete().scores(), bench.scores());
     assert!(of_kind(&without, DIFULL).is_empty());
     let (with, without) = (of_kind(&with, GRID), of_kind(&without, GRID));
     assert!(with.len() > 1000 && with == without, "{} and {} rows", with.len(), without.len());
@@ -80,7 +75,7 @@ fn other_settings_leave_the_usual_numbers_alone() {
 
 #[test]
 fn a_random_order_is_the_level_of_chance_of_perturbed_pictures() {
-    let rows = scores(complete());
+    let rows = complete().scores();
     let mut controls_seen = BTreeSet::new();
     let key = |row: usize| (&rows.item[row], rows.target_index[row], &rows.metric[row], &rows.variant[row]);
     for row in (0..rows.len()).filter(|&row| rows.method[row].starts_with(controls::RANDOM)) {

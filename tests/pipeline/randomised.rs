@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evaluate::randomisation::Test;
-use evaluate::table::{SCORES, ScoreRows};
-use features::artifact::Reader;
 
 use crate::bench::complete;
 
 #[test]
 fn the_cascade_is_in_the_table_for_the_chosen_maps() {
-    let reader = Reader::open(&complete().path("out/tiny/evaluate"), &SCORES).expect("a table");
-    let rows = ScoreRows::from_cells(reader.read_all().expect("rows")).expect("columns");
+    let rows = complete().scores();
     let mut variants: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let (mut items, mut methods) = (BTreeSet::new(), BTreeSet::new());
     for row in 0..rows.len() {

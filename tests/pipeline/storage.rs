@@ -79,12 +79,8 @@ fn a_digest_gives_what_it_can_and_says_what_it_cannot() {
     std::fs::write(bench.path("tiny.toml"), format!("{}{fewer}", &text[..start])).expect("it can be written");
     bench.ok(&["evaluate", "--config", "tiny.toml"]);
     bench.ok(&["report", "--config", "report.toml"]);
-    let read = |bench: &Bench| {
-        let reader = Reader::open(&bench.path("out/tiny/evaluate"), &SCORES).expect("a table");
-        ScoreRows::from_cells(reader.read_all().expect("rows")).expect("columns")
-    };
     // Those of the whole maps, from the run that all tests share.
-    let (whole, digest) = (read(complete()), read(&bench));
+    let (whole, digest) = (complete().scores(), bench.scores());
     let mut same = 0;
     for row in (0..whole.len()).filter(|&row| whole.metric[row] == "grid_pointing_game" && whole.variant[row] == "none")
     {

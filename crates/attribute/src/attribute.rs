@@ -36,8 +36,8 @@ use crate::{
     table::{COMPACT, CompactRows, GRIDS, GridRows, MAPS, MapRows, SEGMENTS, SegmentRows},
 };
 use rows::ItemRows;
-pub use worker::FAST_CPU;
-pub(crate) use worker::Worker;
+pub(crate) use worker::{FAST_CPU, Worker};
+pub use worker::{averages, fast, need};
 
 /// Raised whenever the same configuration would give other maps.
 const ALGORITHM: u32 = 6;

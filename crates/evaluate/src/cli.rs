@@ -20,7 +20,7 @@ pub struct Args {
     /// Flags of every stage.
     #[command(flatten)]
     pub stage: StageArgs,
-    /// How large the passes of perturbed pictures are.
+    /// How large the passes are that run the backbone again.
     #[command(flatten)]
     pub batch: BatchArgs,
     /// Metric to compute, NAME or NAME:VARIANT; repeat for more [default: all, in all variants]

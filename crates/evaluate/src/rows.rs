@@ -152,14 +152,14 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
         Ok(score(row.map()?, &row.rows.method[row.at], subject, &plan.metrics, gaussian))
     };
     let mut scored: Vec<Vec<Scored>> = order.par_iter().zip(&subjects).map(one).collect::<Result<_>>()?;
-    let compares = plan.metrics.iter().any(|metric| metric.peers().is_some());
-    let known: Vec<Known> = if compares { order.par_iter().map(Row::known).collect::<Result<_>>()? } else { vec![] };
+    let compares = |subject: &Subject| plan.metrics.iter().any(|m| m.peers().is_some() && m.applies(subject));
+    let known =
+        order.par_iter().zip(&subjects).map(|(row, subject)| compares(subject).then(|| row.known()).transpose());
+    let known: Vec<Option<Known>> = known.collect::<Result<_>>()?;
     for &metric in &plan.metrics {
         let Some(peers) = metric.peers() else { continue };
         for (at, value) in agreements(&order, &known, peers, probes)? {
-            if metric.applies(&subjects[at]) {
-                scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
-            }
+            scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
         }
     }
     let asked = perturber.map(|perturber| perturber.answers(&order)).transpose()?;
@@ -195,10 +195,10 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
 /// A map with its moments.
 type Known<'a> = (&'a [f32], std::result::Result<Moments, Undefined>);
 
-/// Agreement of each map with its peers, by its position in `order`; `known` are the maps in that order.
-fn agreements(order: &[Row], known: &[Known], peers: Peers, probes: &Probes) -> Result<Vec<(usize, Score)>> {
+/// Agreement of each map with its peers, by its position in `order`; `known` are those maps in that order that are compared.
+fn agreements(order: &[Row], known: &[Option<Known>], peers: Peers, probes: &Probes) -> Result<Vec<(usize, Score)>> {
     let mut groups: HashMap<(&str, i32, &str, &str), Vec<usize>> = HashMap::new();
-    for (position, row) in order.iter().enumerate() {
+    for (position, row) in order.iter().enumerate().filter(|(position, _)| known[*position].is_some()) {
         let (item, target, probe_id, method) = row.key();
         let (target, probe) = match peers {
             Peers::Targets => (-1, probe_id),
@@ -209,7 +209,7 @@ fn agreements(order: &[Row], known: &[Known], peers: Peers, probes: &Probes) -> 
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.sort_unstable();
     let one = |group: &Vec<usize>| {
-        let maps: Vec<Known> = group.iter().map(|&at| known[at]).collect();
+        let maps: Vec<Known> = group.iter().filter_map(|&at| known[at]).collect();
         let sizes = maps.windows(2).all(|pair| pair[0].0.len() == pair[1].0.len());
         if !sizes {
             return Err(order[group[0]].wrong("its map has another size than that of another target or seed"));

@@ -75,7 +75,7 @@ pub const SCORES: Table = Table {
         Column::nullable(
             "chance",
             Values::F64,
-            "expected value for a map that knows nothing; of perturbation the score of a random order for the same target and \
+            "expected value for a map that knows nothing; of perturbation the mean score of random orders for the same target and \
              probe; null where there is no such level",
         ),
         Column::new("higher_is_better", Values::Bool, "direction of the metric"),
@@ -98,7 +98,7 @@ pub const CURVES: Table = Table {
         Column::new(
             "method",
             Values::Text,
-            "attribution method whose map gives the order; random:PROBE for a random one, as PROBE sees it",
+            "attribution method whose map gives the order; random:PROBE for the first random one, as PROBE sees it",
         ),
         Column::new("metric", Values::Text, "pixel_deletion or pixel_insertion"),
         Column::new("variant", Values::Text, "ORDER:UNIT:BASELINE:CONFIDENCE, as in the score table"),

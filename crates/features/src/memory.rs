@@ -44,7 +44,15 @@ pub fn free(device: &Device) -> Option<f64> {
 /// a control group leaves; none where the system does not tell.
 pub fn available() -> Option<f64> {
     let available = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024.0;
-    Some(group(Path::new("/sys/fs/cgroup")).map_or(available, |left| left.min(available)))
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok();
+    let own = own.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::/"))).unwrap_or("");
+    Some(allowed(Path::new("/sys/fs/cgroup"), own).map_or(available, |left| left.min(available)))
+}
+
+/// The least that the control group at `own` below `root` and those around it still allow; none where none sets a limit. In
+/// a container the own group is the root, a Slurm job's or a service's lies below it.
+fn allowed(root: &Path, own: &str) -> Option<f64> {
+    Path::new(own).ancestors().filter_map(|path| group(&root.join(path))).reduce(f64::min)
 }
 
 /// The first number behind `name`.
@@ -52,7 +60,7 @@ fn field(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// What a control group of version 2 (containers, Slurm jobs) still allows; none where it sets no limit.
+/// What a control group of version 2 still allows; none where it sets no limit.
 fn group(root: &Path) -> Option<f64> {
     let read = |name: &str| std::fs::read_to_string(root.join(name)).ok()?.trim().parse::<f64>().ok();
     // Cached files are given back when memory is asked for.
@@ -94,6 +102,13 @@ mod tests {
             std::fs::write(root.path().join(name), text).expect("a file");
         }
         assert_eq!(group(root.path()), Some(150.0));
+        let job = root.path().join("slurm/job_7");
+        std::fs::create_dir_all(&job).expect("a directory");
+        assert_eq!(allowed(root.path(), "slurm/job_7"), Some(150.0));
+        std::fs::write(job.join("memory.max"), "100\n").expect("a file");
+        std::fs::write(job.join("memory.current"), "40\n").expect("a file");
+        assert_eq!(allowed(root.path(), "slurm/job_7"), Some(60.0));
+        assert_eq!(allowed(root.path(), ""), Some(150.0));
         std::fs::write(root.path().join("memory.max"), "max\n").expect("a file");
         assert_eq!(group(root.path()), None);
     }

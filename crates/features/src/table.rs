@@ -211,17 +211,6 @@ pub struct FeatureRows {
     pub flipped: Vec<bool>,
 }
 
-/// Which tensors of a part are read; maps are nearly all of its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tensors {
-    /// Embeddings and maps.
-    All,
-    /// Embeddings only; the maps stay empty.
-    Embedding,
-    /// Neither: what is known of the images.
-    None,
-}
-
 impl FeatureRows {
     /// Position of the column `split`, to look at without reading tensors.
     pub const SPLIT: usize = 2;
@@ -266,19 +255,15 @@ impl FeatureRows {
         ]
     }
 
-    /// The rows of a part.
+    /// The rows of a part without their tensors, which are nearly all of its bytes and stay empty.
     ///
     /// # Errors
     /// A part that cannot be read.
-    pub fn read(table: &Reader, part: usize, tensors: Tensors) -> Result<Self> {
-        let left_out: &[usize] = match tensors {
-            Tensors::All => &[],
-            Tensors::Embedding => &[Self::MAP],
-            Tensors::None => &[Self::EMBEDDING, Self::MAP],
-        };
-        let wanted: Vec<usize> = (0..FEATURES.columns.len()).filter(|column| !left_out.contains(column)).collect();
+    pub fn read_images(table: &Reader, part: usize) -> Result<Self> {
+        let tensors = [Self::EMBEDDING, Self::MAP];
+        let wanted: Vec<usize> = (0..FEATURES.columns.len()).filter(|column| !tensors.contains(column)).collect();
         let mut cells = table.read_columns(part, &wanted)?;
-        left_out.iter().for_each(|&column| cells.insert(column, Cells::Tensor(vec![])));
+        tensors.into_iter().for_each(|column| cells.insert(column, Cells::Tensor(vec![])));
         Self::from_cells(cells)
     }
 

@@ -21,13 +21,15 @@ use features::stage::StageArgs;
         precision where images have several labels; `test` is read once, at the end. A run that is killed goes on from the \
         last state of each training, which is kept every checkpoint_epochs or as often as the work is worth. A probe whose loss leaves the numbers is \
         marked as diverged, the others go on, and the program ends with 65.\n\n\
-        Features that do not fit into memory are read from disk in every epoch, once for all probes, where order = \"windows:N\" \
-        says how many parts of OUT/features are mixed at a time; weights are those of a run in memory, to the bit.",
+        Features that do not fit into memory are read from disk in every epoch, once for all linear probes and once for all \
+        others (but by each lbfgs probe, import and shifted copy on its own), where order = \"windows:N\" says how many parts of OUT/features are mixed at a time; weights are those of a run in memory, to the bit.",
     after_help = "Example of a section:\n\n  \
         [probe]\n  \
         shift = [\"shift_up\", \"shift_down\", \"shift_fit\"]  # copies of linear CE probes that predict the same\n  \
         # order = \"windows:8\"     # mix training images of 8 parts of the features at a time; whole without it\n  \
-        # memory = \"4 GB\"         # most that features and training may take; what is free without it\n\n  \
+        # memory = \"4 GB\"         # most that features and training may take; what is free without it\n  \
+        # Also: batch, hidden (width of layers), map_tiles (training images of layered heads), scaling (common, none),\n  \
+        # rate_rule (as_given, linear:256), shift_deviations, checkpoint_epochs\n\n  \
         [[probe.train]]\n  \
         head = \"linear\"          # linear, bcos1, bcos2 and so on, mlp2, mlp3 and so on\n  \
         loss = \"bce\"             # ce, bce (off-targets 1/classes), bce_plain, focal; _sum: summed over classes\n  \

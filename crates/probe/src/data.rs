@@ -130,7 +130,7 @@ pub fn select(rows: &[i32], device: &Device) -> Tensor<1, Int> {
 }
 
 /// Labels as rows of 0 and 1: `[n, classes]`.
-pub fn multi_hot(labels: &[Vec<usize>], classes: usize, device: &Device) -> Tensor<2> {
+pub fn multi_hot(labels: &[&[usize]], classes: usize, device: &Device) -> Tensor<2> {
     let mut values = vec![0.0; labels.len() * classes];
     for (row, labels) in values.chunks_mut(classes).zip(labels) {
         labels.iter().for_each(|&label| row[label] = 1.0);

@@ -32,18 +32,18 @@ use training::Training;
 pub fn train(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
     let numbered: Vec<(usize, &ProbeSpec)> = specs.iter().enumerate().collect();
     let held = job.train.is_held() && job.validation.is_held();
-    let mut trained: Vec<(usize, Trained)> = Vec::with_capacity(specs.len());
+    let mut trained = Vec::with_capacity(specs.len());
     for members in numbered.chunk_by(|(_, a), (_, b)| (a.scaling, a.batch) == (b.scaling, b.batch)) {
         let maps = Maps::new(job.train, members[0].1.scaling, job.context)?;
         let together = if held { 1 } else { members.len() };
         let parts: Result<Vec<_>> = members.par_chunks(together).map(|part| side_by_side(part, &maps, job)).collect();
         trained.extend(parts?.into_iter().flatten());
     }
-    Ok(trained.into_iter().map(|(_, probe)| probe).collect())
+    Ok(trained)
 }
 
 /// Trains some heads on the same batches, a batch at a time.
-fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result<Vec<(usize, Trained)>> {
+fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result<Vec<Trained>> {
     let Some((_, first)) = specs.first() else { return Ok(Vec::new()) };
     let mut heads: Vec<Training> = specs.iter().map(|&(place, spec)| Training::begin(spec, place, maps, job)).collect();
     heads.iter_mut().try_for_each(|head| head.resume(job))?;
@@ -64,7 +64,7 @@ fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result
     maps.visit(&all[..maps.len()], first.batch, |cells, labels| {
         heads.par_iter_mut().for_each(|head| head.tally(&cells, &labels, maps.len()));
     })?;
-    Ok(specs.iter().map(|(place, _)| *place).zip(heads.into_iter().map(Training::end)).collect())
+    Ok(heads.into_iter().map(Training::end).collect())
 }
 
 /// Ends the epoch of some heads: losses are noted, and scores where the best epoch is kept.

@@ -160,6 +160,7 @@ impl FromStr for WarmUp {
     }
 }
 
+/// What serde needs of a type that is written as a text.
 macro_rules! as_text {
     ($type:ty) => {
         impl TryFrom<String> for $type {
@@ -177,6 +178,8 @@ macro_rules! as_text {
         }
     };
 }
+
+pub(crate) use as_text;
 
 as_text!(Decay);
 as_text!(WarmUp);

@@ -36,7 +36,8 @@ impl Score {
     }
 
     /// The figure of logits `[n, classes]` on a split; not a number where it is not defined.
-    pub fn value(self, logits: &[f32], split: &Split) -> f64 {
+    #[cfg(test)]
+    fn value(self, logits: &[f32], split: &Split) -> f64 {
         let mut tally = Tally::new(self);
         tally.add(logits, split.labels.iter().map(Vec::as_slice));
         tally.value(split)

@@ -114,10 +114,7 @@ fn spec(stage: &Stage, config: &Config, imports: &[WeightFile], reader: &Reader)
     // How often a state is kept and what memory holds change nothing in what is computed.
     let config = &Config { checkpoint_epochs: None, memory: None, ..config.clone() };
     let bug = |error| Error::Bug(format!("the [probe] section cannot be written as JSON ({error})"));
-    let files = imports.iter().enumerate().map(|(index, file)| {
-        let fingerprint = file.hash()?.finalize().to_hex().to_string();
-        Ok(Input { name: format!("import {index}"), fingerprint })
-    });
+    let files = imports.iter().enumerate().map(|(index, file)| Input::file(format!("import {index}"), &file.path));
     let files = files.collect::<Result<Vec<_>>>()?;
     Ok(ArtifactSpec {
         stage: "probe",

@@ -103,6 +103,14 @@ impl Chart {
         self.draw_at(NARROW, 1)
     }
 
+    /// The marks and names of the series at their [`Self::legend`] places.
+    pub fn draw_legend(&self, svg: &mut Svg, spots: &[(f64, f64)]) {
+        for (series, (&(x, y), name)) in spots.iter().zip(&self.series).enumerate() {
+            svg.mark((x, y), series);
+            svg.text((x + 12.0, y + 4.5), Anchor::Start, "", name);
+        }
+    }
+
     fn draw_at(&self, full: f64, across: usize) -> Svg {
         let row_height = match self.mark {
             Mark::Bar => 34.0,
@@ -116,10 +124,7 @@ impl Chart {
             .map(|line| HEAD + FOOT + row_height * line.iter().map(|panel| panel.rows.len()).max().unwrap_or(0) as f64)
             .collect();
         let mut svg = Svg::new(full, legend + heights.iter().sum::<f64>(), &self.title);
-        for (series, ((x, y), name)) in spots.iter().zip(&self.series).enumerate() {
-            svg.mark((*x, *y), series);
-            svg.text((x + 12.0, y + 4.5), Anchor::Start, "", name);
-        }
+        self.draw_legend(&mut svg, &spots);
         let width = (full - GAP * (across - 1) as f64) / across as f64;
         let mut top = legend;
         for (line, height) in self.panels.chunks(across).zip(&heights) {

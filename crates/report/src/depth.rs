@@ -2,6 +2,7 @@
 
 use crate::bootstrap::Estimate;
 use crate::chart::{Chart, Mark, Panel, Point, Row};
+use crate::figures::scaled;
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
@@ -63,9 +64,7 @@ fn depths(findings: &Findings, backbone: &Backbone, name: &fn(usize) -> String) 
     let of = |depth: usize| {
         let method = backbone.main_method();
         let found = findings.summaries.mean(backbone, Metric::GridPointingGame, method, &name(depth))?.estimate?;
-        let percent = |value: f64| 100.0 * value;
-        let Estimate { mean, low, high, .. } = found;
-        Some((depth, Estimate { mean: percent(mean), low: percent(low), high: percent(high), ..found }))
+        Some((depth, scaled(&found, 100.0)))
     };
     (1..=DEPTHS).filter_map(of).collect()
 }

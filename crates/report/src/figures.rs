@@ -266,7 +266,8 @@ fn chance(findings: &Findings, backbone: &Backbone, metric: Metric) -> Option<(f
     known.filter_map(|mean| mean.chance).next().map(|chance| (100.0 * chance, "chance".to_string()))
 }
 
-fn scaled(estimate: &Estimate, factor: f64) -> Estimate {
+/// An estimate in other units.
+pub(crate) fn scaled(estimate: &Estimate, factor: f64) -> Estimate {
     Estimate { mean: estimate.mean * factor, low: estimate.low * factor, high: estimate.high * factor, ..*estimate }
 }
 

@@ -34,7 +34,6 @@ pub fn method(name: &str) -> String {
         "score_cam" => "Score-CAM",
         "ablation_cam" => "Ablation-CAM",
         "deep_lift" => "DeepLIFT",
-        "random" => "Random order",
         other => other,
     };
     format!("{usual}{variant}")

@@ -276,7 +276,7 @@ mod tests {
     fn many_probes_fill_tables_and_not_figures() {
         let [few, many] = [0, 150].map(crate::fake::findings_of_many);
         let figures = |findings: &Findings| -> Vec<f64> {
-            crate::figures::all(findings).iter().map(|figure| figure.svg.height()).collect()
+            crate::figures::all(findings).iter().map(|figure| figure.svg.size().1).collect()
         };
         for (few, many) in figures(&few).iter().zip(figures(&many)) {
             assert!(many <= few + 22.0 * 14.0, "a figure grew from {few} to {many}");

@@ -2,6 +2,7 @@
 
 use crate::bootstrap::Estimate;
 use crate::chart::{Chart, Mark, Panel, Point, Row};
+use crate::figures::scaled;
 use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
@@ -29,7 +30,11 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
     let spots = |backbone: &Backbone| -> Vec<Spot> {
         let of = |(series, method): (usize, &&String)| {
             let mean = |probe: &str| {
-                findings.summaries.mean(backbone, Metric::GridPointingGame, method, probe)?.estimate.map(percent)
+                findings
+                    .summaries
+                    .mean(backbone, Metric::GridPointingGame, method, probe)?
+                    .estimate
+                    .map(|found| scaled(&found, 100.0))
             };
             Some(Spot { series, ce: mean(&findings.roles.ce)?, bce: mean(&findings.roles.bce)? })
         };
@@ -53,11 +58,6 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
     (chart, wide, narrow)
 }
 
-fn percent(estimate: Estimate) -> Estimate {
-    let Estimate { mean, low, high, .. } = estimate;
-    Estimate { mean: 100.0 * mean, low: 100.0 * low, high: 100.0 * high, ..estimate }
-}
-
 /// A panel's marks as two rows, one a loss.
 fn numbers(title: &str, spots: &[Spot]) -> Panel {
     let row = |label: &str, of: &dyn Fn(&Spot) -> Estimate| Row {
@@ -78,10 +78,7 @@ fn draw(chart: &Chart, panels: &[(&str, Vec<Spot>)], full: f64, most: usize) -> 
     let legend = spots.last().map_or(0.0, |spot| spot.1 + 22.0);
     let height = HEAD + side + FOOT;
     let mut svg = Svg::new(full, legend + height * panels.len().div_ceil(across) as f64, &chart.title);
-    for (series, ((x, y), name)) in spots.iter().zip(&chart.series).enumerate() {
-        svg.mark((*x, *y), series);
-        svg.text((x + 12.0, y + 4.5), Anchor::Start, "", name);
-    }
+    chart.draw_legend(&mut svg, &spots);
     for (at, (title, spots)) in panels.iter().enumerate() {
         let (left, top) = ((at % across) as f64 * (width + GAP), legend + height * (at / across) as f64);
         draw_panel(&mut svg, chart, (title, spots), (left, top), side);

@@ -60,11 +60,6 @@ impl Svg {
         );
     }
 
-    /// Height of the drawing.
-    pub fn height(&self) -> f64 {
-        self.height
-    }
-
     /// A rectangle with its upper left corner at `at`.
     pub fn rectangle(&mut self, at: (f64, f64), size: (f64, f64), class: &str) {
         let (width, height) = (size.0.max(0.0), size.1.max(0.0));
@@ -132,7 +127,7 @@ impl Svg {
         (self.width, self.height)
     }
 
-    /// The figure on white for renderers that know neither variables of a style sheet nor dark mode.
+    /// The figure for renderers that know neither variables of a style sheet nor dark mode; the background is theirs to draw.
     pub fn plain(&self) -> String {
         let style = format!("<style>{}</style>\n", plain_style());
         self.inline().replacen("</title>\n", &format!("</title>\n{style}"), 1)

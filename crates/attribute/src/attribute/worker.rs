@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use features::{
     error::Result,
+    images::Rgb,
+    network::Network,
     preprocess::Preprocess,
     stage::{Batches, Need, Stage, side_by_side},
     tensor::{Device, to_vec},
@@ -19,7 +21,7 @@ use crate::{
 };
 
 /// Cotangents or inputs at once that are fast: on the CPU, where items run side by side, and on an accelerator.
-pub const FAST_CPU: usize = 8;
+pub(crate) const FAST_CPU: usize = 8;
 const FAST: usize = 32;
 
 /// All that is needed to explain an item.
@@ -45,8 +47,11 @@ impl Worker {
     pub(crate) fn new(job: &Job, stage: &Stage) -> Result<Self> {
         let Job { config, backbone, heads, device, .. } = job;
         let preprocess = backbone.encoding.preprocess();
-        let fast = if let Device::Flex(_) = device { FAST_CPU } else { FAST };
-        let chunk = stage.batch(config.chunk, fast, need(job, &preprocess), device)?;
+        let asking = heads.iter().filter(|head| head.methods.iter().any(averages)).count();
+        let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
+        let pictures = job.items.iter().map(|item| &item.picture);
+        let need = need(&backbone.network, preprocess.channels, pictures, asking * targets.max(1), device);
+        let chunk = stage.batch(config.chunk, fast(device), need, device)?;
         let settings = config.settings(stage.seed, chunk.size());
         let mut fewer = heads.clone();
         for head in &mut fewer {
@@ -107,19 +112,33 @@ impl Worker {
     }
 }
 
-/// What the largest item takes of memory.
-fn need(job: &Job, preprocess: &Preprocess) -> Need {
-    let most = job.items.iter().max_by_key(|item| item.picture.height * item.picture.width);
-    let shape = most.map_or([1; 3], |item| [preprocess.channels, item.picture.height, item.picture.width]);
-    let kept = 4.0 * job.backbone.network.footprint(shape).kept as f64;
-    let averaged = [Method::IntegratedGradients, Method::SmoothGrad];
-    let asking = job.heads.iter().filter(|head| averaged.iter().any(|method| head.methods.contains(method))).count();
-    let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
+/// What the largest of `pictures` takes of memory. `averaged` counts the cotangents of a picture that averaging methods ask
+/// for, 0 where there are no such methods.
+pub fn need<'a>(
+    backbone: &Network,
+    channels: usize,
+    pictures: impl Iterator<Item = &'a Rgb>,
+    averaged: usize,
+    device: &Device,
+) -> Need {
+    let most = pictures.max_by_key(|picture| picture.height * picture.width);
+    let shape = most.map_or([1; 3], |picture| [channels, picture.height, picture.width]);
+    let kept = 4.0 * backbone.footprint(shape).kept as f64;
     // Averages keep the maps of as many inputs as have a chunk of cotangents together; all other pull-backs those of the
     // picture, or of the picture and its baseline.
-    let recorded = if asking == 0 { 0.0 } else { kept / (asking * targets.max(1)) as f64 };
-    let forward = Need::forward(&job.backbone.network, shape, &job.device);
+    let recorded = if averaged == 0 { 0.0 } else { kept / averaged as f64 };
+    let forward = Need::forward(backbone, shape, device);
     Need { input: forward.input + recorded, pass: 2.0 * kept, ..forward }
+}
+
+/// Cotangents at once that are fast on `device`.
+pub fn fast(device: &Device) -> usize {
+    if let Device::Flex(_) = device { FAST_CPU } else { FAST }
+}
+
+/// Whether a method averages over recorded inputs.
+pub fn averages(method: &Method) -> bool {
+    matches!(method, Method::IntegratedGradients | Method::SmoothGrad)
 }
 
 /// An item's setting and, where cells are cut off from each other, the size of its grid.

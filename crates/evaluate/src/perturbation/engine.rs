@@ -47,20 +47,7 @@ type Job = (usize, usize);
 /// # Errors
 /// A device that has no room for one picture.
 pub fn logits(picture: &Picture, asked: &[Asked]) -> Result<Logits> {
-    let ends = [&picture.image, &picture.baseline].map(|end| picture.backbone.forward(end.clone()));
-    let mut found: Logits = Vec::with_capacity(asked.len());
-    let mut jobs: Vec<Job> = Vec::new();
-    for (position, asked) in asked.iter().enumerate() {
-        let end = |cut: &Cut| match cut.units {
-            0 => Some(&ends[0]),
-            all if all == asked.ranking.units() => Some(&ends[1]),
-            _ => None,
-        };
-        let between = asked.cuts.iter().enumerate().filter(|(_, cut)| end(cut).is_none());
-        jobs.extend(between.map(|(at, _)| (position, at)));
-        let of = |head: &Network, cut: &Cut| end(cut).map_or(vec![], |end| to_vec(head.forward(end.clone())));
-        found.push(asked.heads.iter().map(|head| asked.cuts.iter().map(|cut| of(head, cut)).collect()).collect());
-    }
+    let (mut found, jobs) = picture.chunk.run(|_| picture.ends(asked))?;
     let values = [&picture.image, &picture.baseline].map(|end| to_vec(end.clone()));
     let pass = |jobs: &[Job]| picture.pass(asked, &values, jobs);
     let answers: Vec<Vec<Vec<Vec<f32>>>> = picture.chunk.run(|chunk| match picture.image.device() {
@@ -77,6 +64,25 @@ pub fn logits(picture: &Picture, asked: &[Asked]) -> Result<Logits> {
 }
 
 impl Picture<'_> {
+    /// The logits where nothing or all is removed, each end passed once, and what is left to be passed.
+    fn ends(&self, asked: &[Asked]) -> (Logits, Vec<Job>) {
+        let ends = [&self.image, &self.baseline].map(|end| self.backbone.forward(end.clone()));
+        let mut found: Logits = Vec::with_capacity(asked.len());
+        let mut jobs: Vec<Job> = Vec::new();
+        for (position, asked) in asked.iter().enumerate() {
+            let end = |cut: &Cut| match cut.units {
+                0 => Some(&ends[0]),
+                all if all == asked.ranking.units() => Some(&ends[1]),
+                _ => None,
+            };
+            let between = asked.cuts.iter().enumerate().filter(|(_, cut)| end(cut).is_none());
+            jobs.extend(between.map(|(at, _)| (position, at)));
+            let of = |head: &Network, cut: &Cut| end(cut).map_or(vec![], |end| to_vec(head.forward(end.clone())));
+            found.push(asked.heads.iter().map(|head| asked.cuts.iter().map(|cut| of(head, cut)).collect()).collect());
+        }
+        (found, jobs)
+    }
+
     /// The logits of a batch, picture by picture and then head by head.
     // METHOD: x(p) where p stays, baseline(p) where it is removed, in all channels of the network's input, always from
     // the whole picture and one fixed baseline.

@@ -75,7 +75,7 @@ pub struct Random {
     pub curve: Option<Curve>,
 }
 
-/// Cuts of a map and the places of each question's among them.
+/// Cuts of the maps of a picture and the places of each question's among them.
 struct Script {
     cuts: Vec<Cut>,
     places: Vec<Vec<usize>>,
@@ -152,15 +152,15 @@ impl Perturber {
                 return Err(rows[at].wrong("it has not the size of its picture"));
             }
             match Ranking::of(map.values, &pieces, &ties) {
-                Ok(ranking) => ranked.push((at, head, self.script(&ranking), ranking)),
+                Ok(ranking) => ranked.push((at, head, ranking)),
                 Err(reason) => answers[at] = self.each(|_, _| (Err(reason), None, None)),
             }
         }
-        let orders = (0..self.settings.random_orders).map(|draw| {
-            let ranking = Ranking::in_order(&pieces, &random(pieces.count, self.seed, rows[0].key().0, draw));
-            (self.script(&ranking), ranking)
-        });
-        let orders: Vec<(Script, Ranking)> = orders.collect();
+        // All orders of a picture have the same units, and so the same cuts.
+        let Some((.., ranking)) = ranked.first() else { return Ok(answers) };
+        let script = self.script(ranking);
+        let order = |draw| Ranking::in_order(&pieces, &random(pieces.count, self.seed, rows[0].key().0, draw));
+        let orders: Vec<Ranking> = (0..self.settings.random_orders).map(order).collect();
         // All maps of a probe share its random orders, and all probes their passes.
         let mut probes: Vec<(&str, &Network)> =
             ranked.iter().map(|(at, head, ..)| (rows[*at].key().2, *head)).collect();
@@ -169,18 +169,14 @@ impl Perturber {
         let image = self.preprocess.apply(std::slice::from_ref(picture), &self.device);
         let baseline = self.settings.baseline.of(&image, &self.bounds.0, &self.bounds.1);
         let picture = engine::Picture { backbone: &self.backbone, image, baseline, chunk: &self.chunk };
-        let mapped = ranked.iter().map(|(_, head, script, ranking)| Asked {
-            heads: vec![head],
-            ranking,
-            cuts: script.cuts.clone(),
-        });
+        let ask = |heads, ranking| Asked { heads, ranking, cuts: script.cuts.clone() };
+        let mapped = ranked.iter().map(|(_, head, ranking)| ask(vec![*head], ranking));
         let heads: Vec<&Network> = probes.iter().map(|(_, head)| *head).collect();
-        let unmapped =
-            orders.iter().map(|(script, ranking)| Asked { heads: heads.clone(), ranking, cuts: script.cuts.clone() });
+        let unmapped = orders.iter().map(|ranking| ask(heads.clone(), ranking));
         let asked: Vec<Asked> = mapped.chain(unmapped).collect();
         let mut found = engine::logits(&picture, &asked)?;
         let of_orders = found.split_off(ranked.len());
-        for ((at, _, script, ranking), logits) in ranked.iter().zip(found) {
+        for ((at, _, ranking), logits) in ranked.iter().zip(found) {
             let logits = &logits[0];
             let target = usize::try_from(rows[*at].target_class()).ok().filter(|class| *class < logits[0].len());
             let target = target.ok_or_else(|| rows[*at].wrong("its probe has no logit for its class"))?;
@@ -193,9 +189,9 @@ impl Perturber {
             let probe = probes.iter().position(|(probe, _)| *probe == rows[*at].key().2);
             let probe = probe.expect("every probe that was asked about a map is asked about random orders");
             answers[*at] = self.each(|index, confidence| {
-                let (score, curve) = self.answer(index, confidence, (script, ranking), logits, target);
-                let random = orders.iter().zip(&of_orders).map(|((script, ranking), logits)| {
-                    self.answer(index, confidence, (script, ranking), &logits[probe], target)
+                let (score, curve) = self.answer(index, confidence, (&script, ranking), logits, target);
+                let random = orders.iter().zip(&of_orders).map(|(ranking, logits)| {
+                    self.answer(index, confidence, (&script, ranking), &logits[probe], target)
                 });
                 (score, curve, mean(random.collect()))
             });

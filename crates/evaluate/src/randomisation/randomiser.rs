@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use attribute::attribute::FAST_CPU;
+use attribute::attribute::{averages, fast, need};
 use attribute::compact::CompactMaps;
 use attribute::config::AttributeConfig;
 use attribute::explain::{self, Explainer, Head};
@@ -125,14 +125,19 @@ impl Randomiser {
             stage.seed,
         );
         settings.depths(subject.starts.len())?;
-        let chunk = Batches::new(device.clone(), attribute.chunk.or(FAST_CPU));
+        let preprocess = backbone.encoding.preprocess();
+        let pictures = pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?;
+        // How many cotangents an average has is known for each picture only; one is the least, and takes the most.
+        let averaged = usize::from(attribute.methods.iter().any(averages));
+        let need = need(&backbone.network, preprocess.channels, pictures.values(), averaged, &device);
+        let chunk = stage.batch(attribute.chunk, fast(&device), need, &device)?;
         Ok(Self {
             settings: settings.clone(),
             explain: attribute.settings(stage.seed, chunk.size()),
             chunk,
             subject,
-            preprocess: backbone.encoding.preprocess(),
-            pictures: pictures::load(&source.images, &backbone.preprocessing().geometry, &recipes)?,
+            preprocess,
+            pictures,
             inputs: vec![Reader::open(&source.images, &features::table::IMAGES)?.input(), backbone.input],
             methods: attribute.identity(stage.seed),
             device,

@@ -50,16 +50,6 @@ enum Written {
     Text(String),
 }
 
-impl Batch {
-    /// The number, `fast` where there is none.
-    pub fn or(self, fast: usize) -> usize {
-        match self {
-            Self::Auto => fast,
-            Self::Of(count) => count,
-        }
-    }
-}
-
 impl FromStr for Batch {
     type Err = Error;
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use features::error::Error;
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::as_text;
+
 /// How the step size follows from the configured one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -52,19 +54,7 @@ impl FromStr for RateRule {
     }
 }
 
-impl TryFrom<String> for RateRule {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<RateRule> for String {
-    fn from(rule: RateRule) -> Self {
-        rule.to_string()
-    }
-}
+as_text!(RateRule);
 
 #[cfg(test)]
 mod tests {

@@ -71,11 +71,6 @@ impl<'a> Batch<'a> {
         (0..self.len()).map(|place| self.features(place))
     }
 
-    /// Whether the features lie among those of all rows of a split in memory.
-    pub fn is_held(&self) -> bool {
-        matches!(self.source, Source::All(_))
-    }
-
     /// Labels of each row.
     pub fn labels(&self) -> Vec<&'a [usize]> {
         self.rows.iter().map(|&row| self.split.labels[row as usize].as_slice()).collect()

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use features::error::Error;
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::as_text;
+
 /// What an epoch's order is drawn over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -41,19 +43,7 @@ impl FromStr for Order {
     }
 }
 
-impl TryFrom<String> for Order {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<Order> for String {
-    fn from(order: Order) -> Self {
-        order.to_string()
-    }
-}
+as_text!(Order);
 
 #[cfg(test)]
 mod tests {

@@ -85,11 +85,6 @@ impl Windows {
         found
     }
 
-    /// Rows of the largest window of some rows.
-    pub fn largest(&self, rows: &[i32]) -> usize {
-        self.cut(rows).into_iter().map(|window| window.len()).max().unwrap_or(0)
-    }
-
     /// Rows are handed over as [`Split::visit`] says, while the next window is read.
     pub(super) fn visit(
         &self,

@@ -6,7 +6,7 @@ use features::tensor::{Device, Tensor, from_vec, to_vec};
 
 use super::engine::{Engine, Raw};
 use crate::checkpoint::State;
-use crate::data::{Batch, Split, select};
+use crate::data::{Batch, Split, multi_hot, select};
 use crate::loss::Objective;
 use crate::optimiser::Memory;
 use crate::spec::ProbeSpec;
@@ -77,15 +77,11 @@ impl Tensors {
     /// Scaled features of some rows of the training split, and their labels.
     fn look(&self, batch: &Batch<'_>) -> (Tensor<2>, Tensor<2>) {
         let device = self.device();
-        let mut labels = vec![0.0; batch.len() * self.classes];
-        for (row, classes) in labels.chunks_mut(self.classes).zip(batch.labels()) {
-            classes.iter().for_each(|&class| row[class] = 1.0);
-        }
         let inputs = match &self.inputs {
-            Some(inputs) if batch.is_held() => inputs.clone().select(0, select(batch.rows, &device)),
-            _ => self.upload(batch),
+            Some(inputs) => inputs.clone().select(0, select(batch.rows, &device)),
+            None => self.upload(batch),
         };
-        (inputs, from_vec(labels, [batch.len(), self.classes], &device))
+        (inputs, multi_hot(&batch.labels(), self.classes, &device))
     }
 
     /// Scaled features of some rows of any split.

@@ -3,7 +3,7 @@
 use features::error::Result;
 use features::tensor::{Device, Tensor, from_vec};
 
-use crate::data::{Batch, Form, Split, select};
+use crate::data::{Batch, Form, Split, multi_hot, select};
 use crate::spec::Scaling;
 use crate::trained::Context;
 
@@ -79,7 +79,7 @@ impl<'a> Maps<'a> {
 
     fn cells(&self, batch: &Batch<'_>) -> Tensor<2> {
         let shape = [batch.len() * self.positions, self.channels];
-        if let (Some(cells), true) = (&self.cells, batch.is_held()) {
+        if let Some(cells) = &self.cells {
             return cells.clone().select(0, select(batch.rows, &self.device)).reshape(shape);
         }
         let mut values = Vec::with_capacity(shape[0] * shape[1]);
@@ -92,11 +92,7 @@ impl<'a> Maps<'a> {
     }
 
     fn labels(&self, batch: &Batch<'_>) -> Tensor<2> {
-        let mut values = vec![0.0; batch.len() * self.classes];
-        for (row, labels) in values.chunks_mut(self.classes).zip(batch.labels()) {
-            labels.iter().for_each(|&label| row[label] = 1.0);
-        }
-        from_vec(values, [batch.len(), self.classes], &self.device)
+        multi_hot(&batch.labels(), self.classes, &self.device)
     }
 }
 

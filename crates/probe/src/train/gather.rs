@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use features::artifact::{Columns, Reader};
 use features::error::{Error, Result};
-use features::table::{FeatureRows, Tensors};
+use features::table::FeatureRows;
 
 use super::room::{Held, Room};
 use crate::config::Config;
@@ -55,7 +55,7 @@ pub fn gather(reader: &Arc<Reader>, config: &Config, backbone: &str) -> Result<D
     let (mut known, unlabelled) = index(reader, config, layered)?;
     let classes = check(reader, &mut known, unlabelled)?;
     let room = Room::plan(config, &config.specs(classes, Some(backbone))?.concat(), &known, classes)?;
-    fill(reader, &mut known, layered, room.held)?;
+    fill(reader, &mut known, room.held)?;
     let window = match config.order {
         Order::Windows(parts) => Some(parts),
         Order::Whole => None,
@@ -85,7 +85,7 @@ fn index(reader: &Reader, config: &Config, layered: bool) -> Result<([Known; 3],
     });
     let (mut images, mut unlabelled) = (0, None);
     for part in 0..reader.parts() {
-        let rows = FeatureRows::read(reader, part, Tensors::None)?;
+        let rows = FeatureRows::read_images(reader, part)?;
         for row in 0..rows.image_id.len() {
             let Some(known) = splits.iter_mut().find(|known| known.name == rows.split[row]) else { continue };
             let name = known.name;
@@ -145,7 +145,7 @@ fn check(reader: &Reader, known: &mut [Known; 3], unlabelled: Option<String>) ->
 }
 
 /// Reads the features of the splits that are held.
-fn fill(reader: &Reader, known: &mut [Known; 3], layered: bool, held: Held) -> Result<()> {
+fn fill(reader: &Reader, known: &mut [Known; 3], held: Held) -> Result<()> {
     for (_, known) in known.iter_mut().enumerate().filter(|(number, _)| held.holds(*number)) {
         // Exactly: growing would take as much again.
         known.split.pooled.reserve_exact(known.places.len() * known.split.width(Form::Pooled));
@@ -156,10 +156,13 @@ fn fill(reader: &Reader, known: &mut [Known; 3], layered: bool, held: Held) -> R
         if !known.iter().enumerate().any(|(number, known)| wanted(number, known)) {
             continue;
         }
+        // Of many training images only the first ones' maps are looked at.
+        let mapped = |(number, known): (usize, &Known)| wanted(number, known) && known.rows(part).start < known.mapped;
+        let mapped = known.iter().enumerate().any(mapped);
         let columns = [FeatureRows::EMBEDDING, FeatureRows::MAP];
-        let mut cells = Columns::new(reader.read_columns(part, if layered { &columns } else { &columns[..1] })?);
+        let mut cells = Columns::new(reader.read_columns(part, if mapped { &columns } else { &columns[..1] })?);
         let pooled: Vec<f32> = cells.next()?;
-        let maps: Vec<f32> = if layered { cells.next()? } else { Vec::new() };
+        let maps: Vec<f32> = if mapped { cells.next()? } else { Vec::new() };
         for (number, known) in known.iter_mut().enumerate() {
             for row in if wanted(number, known) { known.rows(part) } else { 0..0 } {
                 let at = known.places[row].row as usize;

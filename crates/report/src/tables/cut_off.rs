@@ -19,7 +19,7 @@ pub fn table(findings: &Findings) -> Formatted {
                   features. DiFull: of the cell's pixels, nothing else has any influence, so what is missing there is the \
                   method's doing and not the probe's. Even cell: a map that covers the cell evenly, smoothed as the method's maps \
                   are; one that keeps to the middle of the cell loses less to smoothing. \
-                  Both are of each grid's first and last cell."
+                  DiPart and DiFull are of each grid's first and last cell."
             .into(),
         columns: vec![
             "Backbone", "Method", "GridPG CE", "GridPG BCE", "DiPart CE", "DiPart BCE", "DiFull CE", "DiFull BCE", "Even cell",
@@ -39,7 +39,9 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
         let cut_off = values[1..].iter().flatten().any(Option::is_some);
         let mut row = vec![text(&backbone.name), text(labels::method(method))];
         row.extend(METRICS.into_iter().zip(values).flat_map(|(metric, values)| best_bold(values, metric, true)));
-        let ceiling = findings.summaries.control(backbone, Metric::DiFull, Control::Oracle, method);
+        // The cells are the same in both settings, and so is what covers one evenly.
+        let ceiling = |metric| findings.summaries.control(backbone, metric, Control::Oracle, method);
+        let ceiling = ceiling(Metric::DiFull).or_else(|| ceiling(Metric::DiPart));
         row.push(number(ceiling.map_or("–".to_string(), |value| labels::number(100.0 * value, 1))));
         cut_off.then_some(row)
     };
