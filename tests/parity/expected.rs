@@ -126,6 +126,11 @@ pub fn worst(differences: impl Iterator<Item = f32>) -> f32 {
 const GPU_FORWARD: f32 = 5e-3;
 const GPU_PULLED: f64 = 0.15;
 
+/// What may be off of a sum of what was pulled back: `tolerance`, or more on a GPU.
+pub fn pulled(tolerance: f32) -> f32 {
+    if device() == features::tensor::cpu() { tolerance } else { tolerance.max(GPU_PULLED as f32) }
+}
+
 /// What may be off of a value that only went forward: `tolerance`, or more on a GPU.
 pub fn forward(tolerance: f32) -> f32 {
     if device() == features::tensor::cpu() { tolerance } else { tolerance.max(GPU_FORWARD) }

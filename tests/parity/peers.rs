@@ -65,7 +65,7 @@ impl Sampled {
         assert_eq!(samples.len(), self.millionths.len(), "{what}: number of samples");
         let expected: Vec<f32> = self.millionths.iter().map(|m| *m as f32 / 1e6).collect();
         expected::check_pulled(what, &samples, &expected, tolerance);
-        let tolerance = expected::forward(tolerance);
+        let tolerance = expected::pulled(tolerance);
         let sum: f64 = found.iter().map(|v| f64::from(*v)).sum();
         let of_sum = (sum - self.sum).abs() / self.magnitude;
         eprintln!("{what}: the sum {of_sum:.1e} of {tolerance:.0e} allowed");
@@ -163,11 +163,12 @@ pub fn check(frame: &Frame, case: &Case, depth: usize, mut pixels: Vec<f32>, sha
             case.maps[&name].check(&name, &map.values, frame.stride, tolerance);
             if !deep_lift {
                 let logit = case.logits[target];
-                assert!((map.logit - logit).abs() < 1e-4, "{name}: logit {} is not {logit}", map.logit);
+                let allowed = expected::forward(1e-4);
+                assert!((map.logit - logit).abs() < allowed, "{name}: logit {} is not {logit}", map.logit);
             }
             if matches!(map.method, Method::DeepLift) {
                 let error = map.check.completeness_error.expect("DeepLIFT promises a sum");
-                assert!(error.abs() < 1e-4, "{name}: {error}");
+                assert!(error.abs() < expected::pulled(1e-4), "{name}: {error}");
             }
         }
     }

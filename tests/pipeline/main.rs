@@ -55,6 +55,19 @@ fn forcing_makes_the_same_again() {
     assert_same(&complete().results(), &bench.results());
 }
 
+#[test]
+fn the_number_of_threads_shows_in_no_byte() {
+    for threads in ["1", "5"] {
+        let bench = complete().copy();
+        for stage in STAGES {
+            let mut command = bench.command(&[stage, "--config", "tiny.toml", "--force"]);
+            let output = command.env("RAYON_NUM_THREADS", threads).output().expect("the program starts");
+            assert!(output.status.success(), "{stage}: {}", stderr(&output));
+        }
+        assert_same(&complete().results(), &bench.results());
+    }
+}
+
 /// Removes the artifact, as if the stage had never run.
 fn forget_attribution(bench: &Bench) {
     let kinds = ["", ".grids", ".grid2", ".scenes", ".tiles", ".difull3", ".difull2", ".dipart3", ".dipart2"];

@@ -1,5 +1,6 @@
 //! The `attribute` stage: grids, scenes and tiles in, one map for each target, probe and method out.
 
+mod items;
 mod rows;
 mod worker;
 
@@ -10,11 +11,9 @@ use features::{
     backbone::Backbone,
     error::{Error, Result},
     extract::FeaturesConfig,
-    images::{Image, load_fitted},
     network::Network,
     preprocess::Preprocessing,
     stage::{Bytes, Stage, behind},
-    table::IMAGES,
     tensor::Device,
 };
 use probe::{
@@ -29,18 +28,19 @@ use crate::{
     config::{AttributeConfig, IntegratedGradients, Missing, select},
     explain::Head,
     forecast::Forecast,
-    grid,
-    item::{Item, ItemKind, map_shape, of_grid, of_scene, of_tile, side},
+    item::{Item, ItemKind, map_shape},
     method::Method,
     setting::Setting,
+    stored::{FeatureSource, Stored},
     table::{COMPACT, CompactRows, GRIDS, GridRows, MAPS, MapRows, SEGMENTS, SegmentRows},
 };
+use items::{items, missing};
 use rows::ItemRows;
 pub(crate) use worker::{FAST_CPU, Worker};
 pub use worker::{averages, fast, need};
 
 /// Raised whenever the same configuration would give other maps.
-const ALGORITHM: u32 = 6;
+const ALGORITHM: u32 = 7;
 /// Items in a part: what a killed run repeats at most.
 const PART: usize = 4;
 /// Directory of the grid table.
@@ -69,13 +69,15 @@ pub fn run(stage: &Stage) -> Result<()> {
     let needed = forecast.bytes * pending.len() as f64 / items.len().div_ceil(PART) as f64;
     budget::check(&stage.out, Bytes(needed), budget::free(&stage.out)?)?;
     let part_items = |part: usize| &items[part * PART..items.len().min((part + 1) * PART)];
+    let to_do = pending.iter().flat_map(|&part| part_items(part));
+    let stored = job.stored.as_ref().map(|stored| stored.read(to_do)).transpose()?.unwrap_or_default();
     let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
     let progress = stage.progress("attribute", todo as u64, "items");
     let since = Instant::now();
     let (mut maps, kinds) = (0, kinds(items));
     let make = |part: usize| {
         let explain = |item: &Item| {
-            let rows = worker.rows(item);
+            let rows = worker.rows(item, stored.of(item, &job.device));
             progress.advance(1);
             rows
         };
@@ -103,6 +105,8 @@ pub fn run(stage: &Stage) -> Result<()> {
 pub(crate) struct Job {
     pub(crate) config: AttributeConfig,
     pub(crate) items: Vec<Item>,
+    /// Where features lie, of runs that do without the backbone.
+    stored: Option<Stored>,
     inputs: Vec<Input>,
     backbone: Backbone,
     heads: Vec<Head>,
@@ -120,14 +124,22 @@ impl Job {
         backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
         let probes = probe::load(&stage.out, &device)?;
         let heads = heads(&config, &backbone.network, &probes)?;
-        let (items, inputs) = items(stage, &config, &source, &backbone, &probes)?;
-        check_pictures(&backbone, &items, &device)?;
-        Ok(Self { config, items, inputs, backbone, heads, device })
+        let (items, mut inputs) = items(stage, &config, &source, &backbone, &probes)?;
+        check_pictures(&backbone, &items)?;
+        let stored = match config.features {
+            FeatureSource::Computed => None,
+            FeatureSource::Stored => {
+                let (stored, input) = Stored::find(&stage.out, &backbone, &items)?;
+                inputs.push(input);
+                Some(stored)
+            }
+        };
+        Ok(Self { config, items, stored, inputs, backbone, heads, device })
     }
 }
 
 /// Refuses pictures that the backbone cannot see as their settings want.
-fn check_pictures(backbone: &Backbone, items: &[Item], device: &Device) -> Result<()> {
+fn check_pictures(backbone: &Backbone, items: &[Item]) -> Result<()> {
     let mut known = Vec::new();
     for item in items {
         let (size, kind) = ([item.picture.height, item.picture.width], item.kind);
@@ -141,8 +153,8 @@ fn check_pictures(backbone: &Backbone, items: &[Item], device: &Device) -> Resul
             Setting::DiFull => backbone.architecture.check_picture(size.map(|side| side / cells))?,
             Setting::DiPart => {
                 backbone.architecture.check_picture(size)?;
-                let picture = backbone.encoding.preprocess().apply(std::slice::from_ref(&item.picture), device);
-                let [_, _, rows, columns] = backbone.network.forward(picture).dims();
+                let channels = backbone.encoding.preprocess().channels;
+                let [_, rows, columns] = backbone.network.footprint([channels, size[0], size[1]]).shape;
                 if rows % cells != 0 || columns % cells != 0 {
                     return Err(Error::Usage(format!(
                         "section [attribute]: setting dipart: features of {rows} x {columns} positions cannot be cut into \
@@ -181,64 +193,6 @@ pub(crate) fn heads(config: &AttributeConfig, backbone: &Network, probes: &[Prob
             .collect(),
     });
     Ok(heads.filter(|head| !head.methods.is_empty()).collect())
-}
-
-/// A pattern of the defaults may name no probe, one that was written may not.
-fn missing(given: &[String], default: &[String]) -> Missing {
-    if given == default { Missing::IsFine } else { Missing::IsAnError }
-}
-
-/// All items in the order of parts, and what they were made from.
-fn items(
-    stage: &Stage,
-    config: &AttributeConfig,
-    source: &FeaturesConfig,
-    backbone: &Backbone,
-    probes: &[Probe],
-) -> Result<(Vec<Item>, Vec<Input>)> {
-    let geometry = backbone.preprocessing().geometry;
-    let mut inputs = vec![Reader::open(&source.images, &IMAGES)?.input()];
-    let mut items = Vec::new();
-    let scope = &config.integrated_gradients;
-    let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
-    let missing = missing(&config.confident_for, &AttributeConfig::default().confident_for);
-    let judges = select("confident_for", &config.confident_for, &ids, missing)?;
-    let (confident, input) = grid::confident(&stage.out, &judges, config.confidence)?;
-    inputs.push(input);
-    if config.grids3 + config.grids2 + config.tiles > 0 {
-        if judges.is_empty() {
-            return Err(Error::Usage(format!(
-                "section [attribute]: confident_for names no probe; there are {}",
-                ids.join(", ")
-            )));
-        }
-        let images = load_fitted(&source.images, &["test"], &geometry)?;
-        let usable = |image: &&Image| image.label.is_some() && confident.binary_search(&image.id).is_ok();
-        let tiles: Vec<&Image> = images.iter().filter(usable).collect();
-        let side = side(&tiles)?;
-        let labels: Vec<i32> = tiles.iter().filter_map(|tile| tile.label).collect();
-        for (size, count) in [(3, config.grids3), (2, config.grids2)] {
-            let grids = grid::build(&labels, size, count, config.targets(size), stage.seed)?;
-            for &setting in &config.settings {
-                items.extend(grids.iter().map(|grid| of_grid(grid, setting, &tiles, side, grid.id < scope.grids)));
-            }
-        }
-        let alone = grid::alone(tiles.len(), config.tiles, stage.seed)?;
-        items.extend(alone.iter().enumerate().map(|(index, &tile)| of_tile(tiles[tile], index < scope.grids)));
-    }
-    if config.scenes > 0 {
-        let scenes = load_fitted(&source.images, &["scenes"], &geometry)?;
-        let chosen = config.scene_choice.choose(scenes.len(), config.scenes, stage.seed).into_iter().enumerate();
-        let found = chosen.map(|(index, at)| of_scene(&scenes[at], index < scope.scenes));
-        items.extend(found.filter(|item| !item.targets.is_empty()));
-    }
-    if items.is_empty() {
-        return Err(Error::BadData(format!(
-            "{}: no scene has a box and no grid is asked for, so there is nothing to explain",
-            source.images.display()
-        )));
-    }
-    Ok((items, inputs))
 }
 
 fn spec(stage: &Stage, job: &Job) -> Result<ArtifactSpec> {

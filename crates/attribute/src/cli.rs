@@ -32,6 +32,8 @@ use crate::show::ShowArgs;
         scenes = 30\n  \
         scene_choice = \"first\"   # or random: drawn by the seed\n  \
         tiles = 0                 # single tiles, for curves of pixel deletion\n  \
+        features = \"computed\"     # or stored: class activation maps of scenes and tiles (of the\n  \
+        #                           backbone's input size) from OUT/features, without a pass of the backbone\n  \
         methods = [\"input_x_gradient\", \"integrated_gradients\", \"grad_cam\", \"lrp\", \"guided_backprop\", \"bcos\"]\n  \
         probes = []               # ids, or beginnings like \"linear-*\"; empty: all\n  \
         confident_for = [\"linear-ce-*\", \"linear-bce-*\"]\n  \
@@ -143,6 +145,7 @@ mod tests {
         for text in [
             format!("grids3 = {}", config.grids3),
             format!("scenes = {}", config.scenes),
+            format!("features = {}", serde_json::json!(config.features)),
             format!("confidence = {}", config.confidence),
             format!("chunk = \"{}\"", config.chunk),
             format!("noise = {}", config.smooth_grad.noise),

@@ -17,6 +17,7 @@ use crate::{
     },
     setting::Setting,
     storage::{Kept, Storage},
+    stored::FeatureSource,
 };
 
 /// What is explained, by which methods, for which probes.
@@ -40,6 +41,8 @@ pub struct AttributeConfig {
     pub scene_choice: SceneChoice,
     /// Single tiles, out of those that grids are made of; for curves of pixel deletion.
     pub tiles: usize,
+    /// Where the features come from that class activation maps are made of.
+    pub features: FeatureSource,
     /// Methods; those that do not fit the backbone are left out with a warning.
     pub methods: Vec<Method>,
     /// Probes to explain; empty for all.
@@ -140,6 +143,7 @@ impl Default for AttributeConfig {
             scenes: 30,
             scene_choice: SceneChoice::First,
             tiles: 0,
+            features: FeatureSource::default(),
             methods: Method::DEFAULT.to_vec(),
             probes: Vec::new(),
             confident_for: ["linear-ce-*", "linear-bce-*"].map(String::from).to_vec(),
@@ -200,6 +204,10 @@ impl AttributeConfig {
             "targets_per_grid must be at least 1"
         } else if self.grids3 + self.grids2 + self.scenes + self.tiles == 0 {
             "there is nothing to explain: grids3, grids2, scenes and tiles are all 0"
+        } else if self.features == FeatureSource::Stored && self.grids3 + self.grids2 > 0 {
+            "features = \"stored\" has nothing for grids, which the features stage never saw; set grids3 and grids2 to 0"
+        } else if let Some(method) = self.methods.iter().find(|method| !self.features.serves(**method)) {
+            &format!("features = \"stored\" serves methods that stop at the features, as grad_cam, but not {method}")
         } else {
             return Ok(());
         };
@@ -243,6 +251,9 @@ impl AttributeConfig {
             if self.scene_choice == SceneChoice::First {
                 keys.remove("scene_choice");
             }
+            if self.features == FeatureSource::Computed {
+                keys.remove("features");
+            }
             keys.insert("seed".to_string(), seed.into());
         }
         value
@@ -260,7 +271,7 @@ pub fn names(pattern: &str, text: &str) -> bool {
 /// The ids that some pattern names, in the order of `ids`; all of them when there is no pattern.
 ///
 /// # Errors
-/// [`Error::Usage`] for a pattern of key `key` that names no probe, when `strict`.
+/// [`Error::Usage`] for a pattern of key `key` that names no probe, unless `missing` is fine.
 pub fn select<'a>(key: &str, patterns: &[String], ids: &[&'a str], missing: Missing) -> Result<Vec<&'a str>> {
     let lost = patterns.iter().find(|pattern| !ids.iter().any(|id| names(pattern, id)));
     if let (Missing::IsAnError, Some(lost)) = (missing, lost) {

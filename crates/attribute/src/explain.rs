@@ -9,6 +9,7 @@ mod basis;
 mod check;
 mod contrasted;
 mod cost;
+mod group;
 mod masked;
 mod pass;
 mod pictured;
@@ -20,7 +21,7 @@ pub use check::Check;
 pub use cost::Cost;
 pub use pictured::Picture;
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::borrow::Cow;
 
 use features::{
     backbone::Backbone,
@@ -32,14 +33,15 @@ use features::{
 use crate::{
     baseline::Baseline,
     competition::Var,
-    composite::{Composite, First, ResidualSum},
+    composite::Composite,
     method::{
-        Family, FirstLayer, Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap,
-        lime::Lime, lrp, occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
+        Method, deep_lift::DeepLift, integrated_gradients::Quadrature, kernel_shap::KernelShap, lime::Lime, lrp,
+        occlusion::Occlusion, rise::Rise, smooth_grad::SmoothGrad,
     },
-    plan::{Entry, Plan},
     storage::Short,
+    stored::FeatureSource,
 };
+use group::Group;
 use pass::Pass;
 use site::Site;
 
@@ -164,28 +166,11 @@ pub struct Explainer {
     settings: Settings,
 }
 
-/// Methods that share a pull-back, and its plans.
-#[derive(Debug, Clone)]
-struct Group {
-    composite: Composite,
-    methods: BTreeSet<Method>,
-    backbone: Plan,
-    /// One a head, none for heads that no method asks for it.
-    heads: Vec<Option<Plan>>,
-}
-
-impl Group {
-    /// The plan of head number `head`.
-    fn head(&self, head: usize) -> &Plan {
-        self.heads[head].as_ref().expect("a head has the plans of its methods")
-    }
-}
-
 impl Explainer {
     /// Binds all composites that the heads' methods need.
     ///
     /// # Errors
-    /// As [`Plan::bind`].
+    /// As [`crate::plan::Plan::bind`].
     pub fn new(backbone: &Backbone, heads: Vec<Head>, settings: Settings) -> Result<Self> {
         let bounds = lrp::bounds(&backbone.encoding);
         Self::with_bounds(backbone.network.clone(), bounds, heads, settings)
@@ -194,36 +179,16 @@ impl Explainer {
     /// The same for a network whose input lies within `bounds` (low, high; one value a channel).
     ///
     /// # Errors
-    /// As [`Plan::bind`].
+    /// As [`crate::plan::Plan::bind`].
     pub fn with_bounds(
         network: Network,
         bounds: (Vec<f32>, Vec<f32>),
         heads: Vec<Head>,
         settings: Settings,
     ) -> Result<Self> {
-        let wanted: BTreeSet<Method> = heads.iter().flat_map(|head| head.methods.clone()).collect();
-        let mut groups: Vec<(Composite, BTreeSet<Method>)> = Vec::new();
-        for &method in &wanted {
-            for (composite, method) in composites(method, &bounds) {
-                match groups.iter_mut().find(|(known, _)| *known == composite) {
-                    Some((_, methods)) => methods.extend(method),
-                    None => groups.push((composite, method.into_iter().collect())),
-                }
-            }
-        }
-        let groups = groups
-            .into_iter()
-            .map(|(composite, methods)| {
-                let backbone = Plan::bind(&network, &composite, Entry::Pixels)?;
-                let plans = heads.iter().map(|head| {
-                    let mut wanted = head.methods.iter().flat_map(|method| composites(*method, &bounds));
-                    let asks = wanted.any(|(wanted, _)| wanted == composite);
-                    asks.then(|| Plan::bind(&head.network, &composite, Entry::Features)).transpose()
-                });
-                Ok(Group { methods, backbone, heads: plans.collect::<Result<_>>()?, composite })
-            })
-            .collect::<Result<_>>()?;
-        let site = if wanted.contains(&Method::GradCamReference) { Site::find(&network)? } else { None };
+        let groups = Group::all(&network, &heads, &bounds)?;
+        let refers = heads.iter().any(|head| head.methods.contains(&Method::GradCamReference));
+        let site = if refers { Site::find(&network)? } else { None };
         let (low, high) = bounds;
         let channels = heads.iter().find_map(|head| channels(&head.network)).unwrap_or_default();
         Ok(Self { network, heads, groups, site, low, high, channels, settings })
@@ -257,11 +222,32 @@ impl Explainer {
     /// # Errors
     /// `BadData` for a target that a head has no logit for, `Usage` where KernelSHAP has too few coalitions.
     pub fn explain(&self, image: &Tensor<4>, targets: &[usize], key: &str) -> Result<Vec<Map>> {
-        let through = self.site.is_some() || self.groups.iter().any(|group| !group.methods.is_empty());
-        let pass = match through {
+        let pass = match self.goes_through() {
             true => Pass::record(&self.network, &self.heads, image),
             false => Pass::forward(&self.network, &self.heads, image),
         };
+        self.of_pass(&pass, targets, key)
+    }
+
+    /// The same without a pass, for methods that stop at the features: those of `image` are `features` `[1, c, h, w]`.
+    ///
+    /// # Errors
+    /// As [`Self::explain`], and `Usage` for a method that goes through the backbone.
+    pub fn explain_at(&self, image: &Tensor<4>, features: Tensor<4>, targets: &[usize], key: &str) -> Result<Vec<Map>> {
+        let mut methods = self.heads.iter().flat_map(|head| &head.methods);
+        if let Some(method) = methods.find(|method| !FeatureSource::Stored.serves(**method)) {
+            return Err(Error::Usage(format!("{method} goes through the backbone, features alone are not enough")));
+        }
+        self.of_pass(&Pass::on_features(features, &self.heads, image), targets, key)
+    }
+
+    /// Whether some method needs more of the backbone than its features.
+    fn goes_through(&self) -> bool {
+        self.site.is_some() || self.groups.iter().any(|group| !group.methods.is_empty())
+    }
+
+    fn of_pass(&self, pass: &Pass, targets: &[usize], key: &str) -> Result<Vec<Map>> {
+        let image = &pass.image;
         let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
         for (head, logits) in self.heads.iter().zip(&logits) {
             let (_, cells) = apart::alone(&head.network);
@@ -275,8 +261,8 @@ impl Explainer {
                 )));
             }
         }
-        let mut found = self.pixels(&pass, targets);
-        found.extend(self.features(&pass, targets));
+        let mut found = self.pixels(pass, targets);
+        found.extend(self.features(pass, targets));
         found.extend(self.contrasted(image, targets));
         found.extend(self.averaged(image, &logits, targets, key));
         found.extend(self.masked(image, &logits, targets, key)?);
@@ -357,39 +343,4 @@ impl Found {
     fn of_short(head: usize, target: usize, method: Method, short: Short, size: [usize; 2]) -> Self {
         Self { head, target, method, promise: None, values: short.spread(size), short: Some(short) }
     }
-}
-
-/// The composites that a method pulls back by, and whether its maps are read from that pull-back at the pixels.
-fn composites(method: Method, (low, high): &(Vec<f32>, Vec<f32>)) -> Vec<(Composite, Option<Method>)> {
-    let relevance = |sum| Composite::EpsilonGammaBox { low: low.clone(), high: high.clone(), sum };
-    let first = |layer: FirstLayer| match layer {
-        FirstLayer::Same => First::Same,
-        FirstLayer::Flat => First::Flat,
-        FirstLayer::WSquare => First::WSquare,
-        FirstLayer::ZBox => First::ZBox { low: low.clone(), high: high.clone() },
-    };
-    let composite = match method {
-        Method::InputXGradient | Method::Gradient => Composite::Gradient,
-        Method::GuidedBackprop | Method::GuidedBackpropTimesInput => Composite::GuidedBackprop,
-        // The head's gradient weighs the features.
-        Method::GuidedGradCam => {
-            return vec![(Composite::GuidedBackprop, Some(method)), (Composite::Gradient, None)];
-        }
-        Method::Deconvnet => Composite::Deconvnet,
-        Method::Bcos => Composite::Bcos,
-        Method::Lrp => relevance(ResidualSum::Proportional),
-        Method::LrpReference => relevance(ResidualSum::Duplicate),
-        Method::LrpEpsilon => Composite::Epsilon,
-        Method::LrpEpsilonPlus(layer) => Composite::EpsilonPlus(first(layer)),
-        Method::LrpEpsilonAlpha2Beta1(layer) => Composite::EpsilonAlpha2Beta1(first(layer)),
-        Method::ExcitationBackprop => Composite::ExcitationBackprop,
-        Method::DeepLift => return vec![(Composite::DeepLift, None)],
-        method => {
-            return match method.family() {
-                Family::Features | Family::Averaged => vec![(Composite::Gradient, None)],
-                Family::Pixels | Family::Contrasted | Family::Masked => vec![],
-            };
-        }
-    };
-    vec![(composite, Some(method))]
 }

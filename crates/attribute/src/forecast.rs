@@ -7,6 +7,7 @@ use features::{
     network::{Layer, Network},
     stage::{Bytes, Stage},
 };
+use rayon::prelude::*;
 
 use crate::{
     attribute::{Job, Worker},
@@ -49,9 +50,8 @@ impl Forecast {
     pub(crate) fn of(worker: &Worker, items: &[Item], config: &AttributeConfig) -> Self {
         let mut forecast = Self { items: items.len(), cost: Cost::default(), bytes: 0.0, full: 0.0 };
         for item in items {
-            let size = [item.picture.height, item.picture.width];
             let explainer = worker.explainer(item);
-            forecast.cost = forecast.cost.and(explainer.cost(size, item.targets.len()));
+            forecast.cost = forecast.cost.and(worker.cost(item));
             forecast.bytes += bytes(explainer, item, config, &config.storage);
             forecast.full += bytes(explainer, item, config, &Storage::default());
         }
@@ -140,22 +140,24 @@ pub fn tell(stage: &Stage) -> Result<()> {
     let forecast = Forecast::of(&worker, &job.items, &job.config);
     let Cost { forwards, pull_backs, maps } = forecast.cost;
     let first = &job.items[0];
-    // The first pass of a process also finds its memory.
-    worker.forward(first);
+    let threads = worker.threads();
+    // Side by side as in a run, where one pass alone would have all threads.
+    let together = || (0..threads).into_par_iter().for_each(|_| worker.forward(first));
+    // The first passes of a process also find its memory.
+    together();
     let since = Instant::now();
-    worker.forward(first);
-    let pass = since.elapsed().as_secs_f64();
+    together();
+    let pass = since.elapsed().as_secs_f64() / threads as f64;
     // Passes of one picture take time in proportion to its pixels.
     let pixels = |item: &Item| (item.picture.height * item.picture.width) as f64;
     let passes: f64 = job
         .items
         .iter()
         .map(|item| {
-            let cost = worker.explainer(item).cost([item.picture.height, item.picture.width], item.targets.len());
+            let cost = worker.cost(item);
             (cost.forwards as f64 + PULL_BACK * cost.pull_backs as f64) * pixels(item) / pixels(first)
         })
         .sum();
-    let threads = worker.threads();
     let free = budget::free(&stage.out)?;
     let in_full = match job.config.storage.is_full() {
         true => String::new(),
@@ -163,13 +165,13 @@ pub fn tell(stage: &Stage) -> Result<()> {
     };
     stage.done(&format!(
         "attribute: {} items, {maps} maps, {forwards} forward passes, at most {pull_backs} pull-backs, about {}{in_full} \
-         in {}, where {free} are free; a forward pass takes {:.0} ms now, so all take about {:.0} s on {threads} threads. \
-         Nothing was written",
+         in {}, where {free} are free; a forward pass takes {:.0} ms now with {threads} side by side, so all take about \
+         {:.0} s. Nothing was written",
         forecast.items,
         Bytes(forecast.bytes),
         stage.out.display(),
         pass * 1e3,
-        passes * pass / threads as f64,
+        passes * pass,
     ));
     forecast.check(&job.config)?;
     budget::check(&stage.out, Bytes(forecast.bytes), free)

@@ -29,6 +29,7 @@ pub mod segment;
 pub mod setting;
 pub mod show;
 pub mod storage;
+pub mod stored;
 pub mod table;
 pub mod tape;
 

@@ -2,6 +2,8 @@
 //!
 //! A transpose is a transposed convolution, so no weight gradient is ever computed and no autodiff graph is kept.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use features::{
     network::{BcosConv, ChannelScale, Conv, Finish, Geometry, Pool, Transposed, convolve, convolve_transposed},
     tensor::Tensor,
@@ -18,17 +20,28 @@ pub struct LinearMap {
     pub stride: [usize; 2],
     /// Zeros added on each side: rows, columns.
     pub padding: [usize; 2],
+    laid_out: LaidOut,
 }
 
+/// The transposes that were laid out for the CPU so far, one a size of maps, shared by all copies of a map: weights are
+/// laid out once for all pictures.
+#[derive(Debug, Clone, Default)]
+struct LaidOut(Arc<Mutex<Vec<Arc<Transposed>>>>);
+
 impl LinearMap {
+    /// A map of these parameters.
+    pub fn new(weight: Tensor<4>, bias: Option<Tensor<1>>, stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { weight, bias, stride, padding, laid_out: LaidOut::default() }
+    }
+
     /// The convolution as it is.
     pub fn conv(conv: &Conv) -> Self {
-        Self { weight: conv.weight.clone(), bias: conv.bias.clone(), stride: conv.stride, padding: conv.padding }
+        Self::new(conv.weight.clone(), conv.bias.clone(), conv.stride, conv.padding)
     }
 
     /// The linear part of a B-cos convolution: unit-norm rows, no bias.
     pub fn bcos(conv: &BcosConv) -> Self {
-        Self { weight: conv.unit_weight(), bias: None, stride: conv.stride, padding: conv.padding }
+        Self::new(conv.unit_weight(), None, conv.stride, conv.padding)
     }
 
     /// A convolution and the channel scale behind it as one map.
@@ -36,20 +49,17 @@ impl LinearMap {
     pub fn folded(conv: &Conv, scale: &ChannelScale) -> Self {
         let [out] = scale.scale.dims();
         let bias = conv.bias.clone().map(|bias| bias * scale.scale.clone());
-        Self {
-            weight: conv.weight.clone() * scale.scale.clone().reshape([out, 1, 1, 1]),
-            bias: match (bias, scale.shift.clone()) {
-                (Some(bias), Some(shift)) => Some(bias + shift),
-                (bias, shift) => bias.or(shift),
-            },
-            stride: conv.stride,
-            padding: conv.padding,
-        }
+        let weight = conv.weight.clone() * scale.scale.clone().reshape([out, 1, 1, 1]);
+        let bias = match (bias, scale.shift.clone()) {
+            (Some(bias), Some(shift)) => Some(bias + shift),
+            (bias, shift) => bias.or(shift),
+        };
+        Self::new(weight, bias, conv.stride, conv.padding)
     }
 
     /// The same geometry with other parameters.
     pub fn with(&self, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
-        Self { weight, bias, ..self.clone() }
+        Self::new(weight, bias, self.stride, self.padding)
     }
 
     /// Several maps of one input as one: outputs stacked along channels. Missing biases count as 0.
@@ -81,8 +91,15 @@ impl LinearMap {
     }
 
     /// The transpose laid out for the CPU; `size` as for [`Self::transpose`].
-    pub(crate) fn transposed(&self, size: [usize; 2]) -> Transposed {
-        Transposed::new(&self.weight, self.geometry(), size)
+    pub(crate) fn transposed(&self, size: [usize; 2]) -> Arc<Transposed> {
+        let mut laid_out = self.laid_out.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = laid_out.iter().find(|known| known.size() == size) {
+            return known.clone();
+        }
+        let resized = laid_out.iter().find_map(|known| known.resized(size));
+        let made = Arc::new(resized.unwrap_or_else(|| Transposed::new(&self.weight, self.geometry(), size)));
+        laid_out.push(made.clone());
+        made
     }
 
     fn geometry(&self) -> Geometry {
@@ -102,8 +119,7 @@ pub fn box_transpose(
         return values;
     }
     let [batch, channels, rows, columns] = values.dims();
-    let ones =
-        LinearMap { weight: Tensor::ones([1, 1, kernel[0], kernel[1]], &values.device()), bias: None, stride, padding };
+    let ones = LinearMap::new(Tensor::ones([1, 1, kernel[0], kernel[1]], &values.device()), None, stride, padding);
     // Channels do not mix, so they may stand in the batch.
     ones.transpose(values.reshape([batch * channels, 1, rows, columns]), size)
         .reshape([batch, channels, size[0], size[1]])

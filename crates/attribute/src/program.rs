@@ -164,12 +164,12 @@ impl Op {
             }
             Self::Apart { grid, cells: programs, shape: [channels, rows, columns] } => {
                 let [batch, ..] = given.dims();
-                let parts = programs.iter().zip(cells(&given, *grid)).map(|(program, given)| {
-                    // What comes back of nothing is nothing, and most logits belong to a single cell.
-                    match to_vec(given.clone().abs().sum())[0] == 0.0 {
-                        true => Tensor::zeros([batch, *channels, *rows, *columns], &given.device()),
-                        false => program.pull_back(given),
-                    }
+                let parts = cells(&given, *grid);
+                let sizes = to_vec(Tensor::cat(parts.iter().map(|part| part.clone().abs().sum()).collect(), 0));
+                // What comes back of nothing is nothing, and most logits belong to a single cell.
+                let parts = programs.iter().zip(parts).zip(sizes).map(|((program, given), size)| match size == 0.0 {
+                    true => Tensor::zeros([batch, *channels, *rows, *columns], &given.device()),
+                    false => program.pull_back(given),
                 });
                 together(parts.collect(), *grid)
             }

@@ -71,11 +71,6 @@ impl Segments {
         let values = to_vec(image.clone()).chunks_exact(self.labels.len()).flat_map(plane).collect();
         from_vec(values, shape, &image.device())
     }
-
-    /// One value a piece as a map.
-    pub fn spread(&self, values: &[f64]) -> Vec<f32> {
-        self.labels.iter().map(|&label| values[label] as f32).collect()
-    }
 }
 
 /// A place in colour and picture: L, a, b, row, column.

@@ -19,6 +19,7 @@ use crate::{
     config::AttributeConfig,
     explain::{Explainer, Map, Picture},
     method::Method,
+    stored::FeatureSource,
 };
 
 /// What is shown.
@@ -59,6 +60,7 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
     }
     config.integrated_gradients.probes.clear();
     config.var.methods.clear();
+    config.features = FeatureSource::Computed;
     config.check()?;
     let source: FeaturesConfig = stage.section("features")?;
     let device = stage.device()?;

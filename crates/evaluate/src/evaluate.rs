@@ -24,7 +24,7 @@ use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
 
 /// Raised when the same maps and configuration would get other scores.
-const ALGORITHM: u32 = 4;
+const ALGORITHM: u32 = 5;
 /// Directory of the curves.
 pub const CURVES_DIR: &str = "evaluate.curves";
 

@@ -22,7 +22,7 @@ use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
 use crate::stage::{Batch, Progress, Stage, behind};
-use crate::table::{FEATURES, FeatureRows, IMAGES};
+use crate::table::{FEATURES, FEATURES_DIR, FeatureRows, IMAGES};
 use crate::tensor::Device;
 use crate::views::Views;
 use batches::{Pictures, Sights};
@@ -32,7 +32,7 @@ pub use forecast::tell;
 pub use precision::Precision;
 
 /// Raised whenever the same configuration would give other features.
-const ALGORITHM: u32 = 5;
+const ALGORITHM: u32 = 6;
 /// Batches that are decoded ahead of an accelerator.
 const AHEAD: usize = 3;
 
@@ -247,7 +247,7 @@ fn table(outlet: &Outlet, meta: &[(String, String)]) -> TableSpec {
     let stage = outlet.stage.iter().map(|stage| ("stage".to_string(), stage.clone()));
     TableSpec {
         table: &FEATURES,
-        dir: outlet.stage.as_ref().map_or("features".to_string(), |stage| format!("features.{stage}")),
+        dir: outlet.stage.as_ref().map_or(FEATURES_DIR.to_string(), |stage| format!("{FEATURES_DIR}.{stage}")),
         shapes: vec![vec![outlet.shape[0]], outlet.shape.to_vec()],
         meta: meta.iter().cloned().chain(stage).collect(),
     }
@@ -271,7 +271,7 @@ fn spec(stage: &Stage, job: &Job) -> ArtifactSpec {
     }
     ArtifactSpec {
         stage: "features",
-        path: stage.out.join("features"),
+        path: stage.out.join(FEATURES_DIR),
         algorithm: ALGORITHM,
         config: identity,
         inputs: vec![sights.images.input(), extractor.backbone.input.clone()],

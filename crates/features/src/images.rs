@@ -2,13 +2,14 @@
 
 mod decode;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 
-use crate::artifact::{Box2, Reader};
+use crate::artifact::{Box2, Columns, FromCells, Reader};
 use crate::error::{Error, Result};
 use crate::preprocess::Geometry;
 use crate::table::{IMAGES, ImageRows};
@@ -80,30 +81,56 @@ pub struct Image {
 /// # Errors
 /// A missing or foreign table, a corrupt image (named), or a split that has no image.
 pub fn load(dir: &Path, splits: &[&str]) -> Result<Vec<Image>> {
-    load_fitted(dir, splits, &Geometry::AS_IS)
+    let wanted = |split: &String| splits.is_empty() || splits.contains(&split.as_str());
+    let images = load_where(dir, ImageRows::SPLIT, wanted, &Geometry::AS_IS)?;
+    match splits.iter().find(|split| !images.iter().any(|image| image.split == **split)) {
+        Some(split) => Err(no_image(dir, split)),
+        None => Ok(images),
+    }
 }
 
-/// As [`load`], each picture as a network of this geometry sees it, with its boxes moved likewise.
+/// The images with these ids, in table order, as a network of this geometry sees them, with their boxes moved likewise.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_fitted(dir: &Path, splits: &[&str], geometry: &Geometry) -> Result<Vec<Image>> {
+/// A missing or foreign table, a corrupt image (named).
+pub fn load_chosen(dir: &Path, ids: &BTreeSet<i64>, geometry: &Geometry) -> Result<Vec<Image>> {
+    load_where(dir, ImageRows::ID, |id: &i64| ids.contains(id), geometry)
+}
+
+/// Ids and classes of the images of a split, in table order; no picture is read.
+///
+/// # Errors
+/// A missing or foreign table, or a split that has no image.
+pub fn known(dir: &Path, split: &str) -> Result<Vec<(i64, Option<i32>)>> {
     let reader = Reader::open(dir, &IMAGES)?;
-    let wanted = |split: &String| splits.is_empty() || splits.contains(&split.as_str());
+    let mut known = Vec::new();
+    for part in 0..reader.parts() {
+        let mut columns =
+            Columns::new(reader.read_columns(part, &[ImageRows::ID, ImageRows::SPLIT, ImageRows::LABEL])?);
+        let (ids, splits, labels): (Vec<i64>, Vec<String>, Vec<Option<i32>>) =
+            (columns.next()?, columns.next()?, columns.next()?);
+        let rows = ids.into_iter().zip(labels).zip(splits);
+        known.extend(rows.filter(|(_, of)| of == split).map(|(row, _)| row));
+    }
+    if known.is_empty() { Err(no_image(dir, split)) } else { Ok(known) }
+}
+
+fn no_image(dir: &Path, split: &str) -> Error {
+    Error::BadData(format!("{}: no image of split `{split}`; add some, or name another split", dir.display()))
+}
+
+/// The images with a value that is `wanted` in the column at `position`; parts without one are not read further.
+fn load_where<T>(dir: &Path, position: usize, wanted: impl Fn(&T) -> bool, geometry: &Geometry) -> Result<Vec<Image>>
+where
+    Vec<T>: FromCells,
+{
+    let reader = Reader::open(dir, &IMAGES)?;
     let mut images = Vec::new();
     for part in 0..reader.parts() {
-        let names = reader.read_columns(part, &[ImageRows::SPLIT])?;
-        let names: Vec<String> = crate::artifact::Columns::new(names).next()?;
-        if names.iter().any(wanted) {
-            let rows = ImageRows::from_cells(reader.read_part(part)?)?;
-            let picked: Vec<usize> = (0..rows.len()).filter(|&row| wanted(&rows.split[row])).collect();
-            images.extend(fit_rows(&rows, &picked, geometry)?);
-        }
-    }
-    for split in splits {
-        if !images.iter().any(|image| image.split == *split) {
-            let message = format!("{}: no image of split `{split}`; add some, or name another split", dir.display());
-            return Err(Error::BadData(message));
+        let values: Vec<T> = Columns::new(reader.read_columns(part, &[position])?).next()?;
+        let picked: Vec<usize> = (0..values.len()).filter(|&row| wanted(&values[row])).collect();
+        if !picked.is_empty() {
+            images.extend(fit_rows(&ImageRows::from_cells(reader.read_part(part)?)?, &picked, geometry)?);
         }
     }
     Ok(images)

@@ -54,6 +54,9 @@ pub const BAD_IMAGES: Table = Table {
     ],
 };
 
+/// Directory of [`FEATURES`] in an experiment's output.
+pub const FEATURES_DIR: &str = "features";
+
 /// What a frozen backbone makes of each image.
 pub const FEATURES: Table = Table {
     name: "features",
@@ -99,8 +102,12 @@ pub struct ImageRows {
 }
 
 impl ImageRows {
-    /// Position of the column `split`, to look at without reading the images.
+    /// Position of the column `image_id`, to look at without reading the images.
+    pub const ID: usize = 0;
+    /// Position of the column `split`.
     pub const SPLIT: usize = 2;
+    /// Position of the column `label`.
+    pub const LABEL: usize = 3;
 
     /// The columns in declared order.
     pub fn cells(self) -> Vec<Cells> {
@@ -296,7 +303,9 @@ mod tests {
     #[test]
     fn named_positions_are_those_of_the_declarations() {
         for (table, position, name) in [
+            (&IMAGES, ImageRows::ID, "image_id"),
             (&IMAGES, ImageRows::SPLIT, "split"),
+            (&IMAGES, ImageRows::LABEL, "label"),
             (&FEATURES, FeatureRows::SPLIT, "split"),
             (&FEATURES, FeatureRows::EMBEDDING, "embedding"),
             (&FEATURES, FeatureRows::MAP, "map"),

@@ -13,6 +13,7 @@ mod product;
 mod training;
 
 use features::error::Result;
+use features::stage::Batches;
 use rayon::prelude::*;
 
 use crate::job::Job;
@@ -35,9 +36,14 @@ pub fn train(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
     let mut trained = Vec::with_capacity(specs.len());
     for members in numbered.chunk_by(|(_, a), (_, b)| (a.scaling, a.batch) == (b.scaling, b.batch)) {
         let maps = Maps::new(job.train, members[0].1.scaling, job.context)?;
-        let together = if held { 1 } else { members.len() };
-        let parts: Result<Vec<_>> = members.par_chunks(together).map(|part| side_by_side(part, &maps, job)).collect();
-        trained.extend(parts?.into_iter().flatten());
+        let together = |at_once: usize| if held { 1 } else { at_once };
+        let parts = Batches::new(job.context.device.clone(), members.len()).run(|at_once| -> Result<Vec<_>> {
+            let train = |some: &[(usize, &ProbeSpec)]| -> Result<Vec<_>> {
+                some.par_chunks(together(at_once)).map(|part| side_by_side(part, &maps, job)).collect()
+            };
+            Ok(members.chunks(at_once).map(train).collect::<Result<Vec<_>>>()?.concat())
+        })??;
+        trained.extend(parts.into_iter().flatten());
     }
     Ok(trained)
 }

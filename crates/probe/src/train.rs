@@ -17,7 +17,7 @@ use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Reader, TableSpec
 use features::error::{Error, Result};
 use features::preprocess::Preprocessing;
 use features::stage::Stage;
-use features::table::FEATURES;
+use features::table::{FEATURES, FEATURES_DIR};
 use features::weights::WeightFile;
 
 use crate::checkpoint::Checkpoints;
@@ -31,8 +31,7 @@ use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 6;
-const FEATURES_DIR: &str = "features";
+const ALGORITHM: u32 = 7;
 
 /// Runs the stage.
 ///
@@ -56,7 +55,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     if !artifact.pending().is_empty() {
         let device = stage.device()?;
         let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
-        let data = gather::gather(&reader, &config, &backbone)?;
+        let data = gather::gather(&reader, &config, &backbone, &device)?;
         let context = Context { device, seed: stage.seed, classes: data.classes };
         let checkpoints = Checkpoints::new(&artifact, config.checkpoint_epochs);
         let trained = fit::fit(stage, &config, &imports, &data, &backbone, &context, &checkpoints)?;

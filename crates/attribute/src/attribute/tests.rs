@@ -22,6 +22,7 @@ use super::*;
 use crate::compact::CompactMaps;
 
 mod cut_off;
+mod stored;
 
 const PROBE_IDS: [&str; 3] = ["linear-ce-s0", "linear-bce-s0", "bcos1_offset-bce-s0"];
 
@@ -37,11 +38,16 @@ impl Scratch {
 
     /// The experiment, with `more` in `[attribute]`.
     fn stage(&self, more: &str, force: bool) -> Stage {
+        self.stage_of("", &format!("grids3 = 2\ngrids2 = 3\nscenes = 2\ntiles = 2\n{more}"), force)
+    }
+
+    /// The experiment with these lines in `[features]` and `[attribute]`.
+    fn stage_of(&self, features: &str, attribute: &str, force: bool) -> Stage {
         let (file, place) = (self.0.join("small.toml"), self.0.display());
         let text = format!(
             "[data]\ntrain = 1\nvalidation = 1\ntest = 60\nscenes = 2\n\
-             [features]\nimages = \"{place}/data/images\"\nbackbone = \"{place}/random.safetensors\"\n\
-             [attribute]\ngrids3 = 2\ngrids2 = 3\nscenes = 2\ntiles = 2\n{more}\n\
+             [features]\nimages = \"{place}/data/images\"\nbackbone = \"{place}/random.safetensors\"\n{features}\n\
+             [attribute]\n{attribute}\n\
              [attribute.integrated_gradients]\nsteps = 2\ngrids = 1\n"
         );
         fs::write(&file, text).unwrap();

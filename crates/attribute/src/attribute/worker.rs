@@ -8,16 +8,17 @@ use features::{
     network::Network,
     preprocess::Preprocess,
     stage::{Batches, Need, Stage, side_by_side},
-    tensor::{Device, to_vec},
+    tensor::{Device, Tensor, to_vec},
 };
 
-use super::{Job, rows::ItemRows};
+use super::{Job, PART, rows::ItemRows};
 use crate::{
-    explain::{Explainer, Head},
+    explain::{Cost, Explainer, Head},
     item::Item,
     method::{Method, lrp},
     setting::Setting,
     storage::Storage,
+    stored::FeatureSource,
 };
 
 /// Cotangents or inputs at once that are fast: on the CPU, where items run side by side, and on an accelerator.
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     storage: Storage,
     chunk: Batches,
     explainers: Vec<Explainers>,
+    source: FeatureSource,
 }
 
 /// What explains the items of one setting and, where cells are cut off from each other, of one size.
@@ -47,10 +49,9 @@ impl Worker {
     pub(crate) fn new(job: &Job, stage: &Stage) -> Result<Self> {
         let Job { config, backbone, heads, device, .. } = job;
         let preprocess = backbone.encoding.preprocess();
-        let asking = heads.iter().filter(|head| head.methods.iter().any(averages)).count();
-        let targets = job.items.iter().map(|item| item.targets.len()).max().unwrap_or(1);
         let pictures = job.items.iter().map(|item| &item.picture);
-        let need = need(&backbone.network, preprocess.channels, pictures, asking * targets.max(1), device);
+        let need = need(&backbone.network, preprocess.channels, pictures, averaged(job), device);
+        let need = Need { passes: at_once(device), ..need };
         let chunk = stage.batch(config.chunk, fast(device), need, device)?;
         let settings = config.settings(stage.seed, chunk.size());
         let mut fewer = heads.clone();
@@ -75,6 +76,7 @@ impl Worker {
             storage: config.storage,
             chunk,
             explainers: explainers.collect::<Result<_>>()?,
+            source: config.features,
         })
     }
 
@@ -85,6 +87,15 @@ impl Worker {
         if item.integrated { full } else { short }
     }
 
+    /// What an item costs.
+    pub(crate) fn cost(&self, item: &Item) -> Cost {
+        let cost = self.explainer(item).cost([item.picture.height, item.picture.width], item.targets.len());
+        match self.source {
+            FeatureSource::Computed => cost,
+            FeatureSource::Stored => Cost { forwards: 0, ..cost },
+        }
+    }
+
     /// One forward pass, to be timed.
     pub(crate) fn forward(&self, item: &Item) {
         let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
@@ -93,16 +104,20 @@ impl Worker {
 
     /// Items that are explained at once.
     pub(crate) fn threads(&self) -> usize {
-        side_by_side(&self.device)
+        at_once(&self.device)
     }
 
-    pub(crate) fn rows(&self, item: &Item) -> Result<ItemRows> {
+    /// The rows of an item, whose features may be there already.
+    pub(crate) fn rows(&self, item: &Item, features: Option<Tensor<4>>) -> Result<ItemRows> {
         let explainer = self.explainer(item);
         let image = self.preprocess.apply(std::slice::from_ref(&item.picture), &self.device);
         let (setting, size) = view(item);
         let targets = item.targets.iter().map(|(cell, class)| setting.logit(*class as usize, *cell as usize, size));
         let targets: Vec<usize> = targets.collect();
-        let maps = self.chunk.run(|chunk| explainer.at(chunk).explain(&image, &targets, &item.name))??;
+        let maps = self.chunk.run(|chunk| match &features {
+            None => explainer.at(chunk).explain(&image, &targets, &item.name),
+            Some(features) => explainer.at(chunk).explain_at(&image, features.clone(), &targets, &item.name),
+        })??;
         let mut rows = ItemRows::default();
         for map in maps {
             let kept = self.storage.kept(map.method, map.after);
@@ -112,7 +127,23 @@ impl Worker {
     }
 }
 
-/// What the largest of `pictures` takes of memory. `averaged` counts the cotangents of a picture that averaging methods ask
+/// Items that are explained at once.
+fn at_once(device: &Device) -> usize {
+    side_by_side(device).min(PART)
+}
+
+/// The fewest cotangents that averaging methods have of an item. The fewer, the more inputs are recorded together.
+fn averaged(job: &Job) -> usize {
+    let asking = |method: &Method| job.heads.iter().filter(|head| head.methods.contains(method)).count();
+    let methods = Method::ALL.into_iter().filter(averages).map(|method| (method, asking(&method)));
+    let cotangents = methods.filter(|(_, asking)| *asking > 0).flat_map(|(method, asking)| {
+        let items = job.items.iter().filter(move |item| method != Method::IntegratedGradients || item.integrated);
+        items.map(move |item| asking * item.targets.len().max(1))
+    });
+    cotangents.min().unwrap_or(0)
+}
+
+/// What the largest of `pictures` takes of memory. `averaged` is the fewest cotangents of a picture that averaging methods ask
 /// for, 0 where there are no such methods.
 pub fn need<'a>(
     backbone: &Network,

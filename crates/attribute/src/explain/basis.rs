@@ -26,7 +26,7 @@ impl Basis {
         Self { chosen: (0..rows).collect(), sums: (0..rows).map(|row| vec![(row, 1.0)]).collect() }
     }
 
-    /// Rows given as vectors of one length; a row that is none stands for itself.
+    /// Rows given as vectors of one length; a row that is none, or zero, stands for itself.
     // METHOD: modified Gram-Schmidt; a dependent row's factors come from the triangular system of the chosen ones.
     pub(super) fn of(rows: &[Option<Vec<f32>>]) -> Self {
         let mut basis = Self { chosen: Vec::new(), sums: Vec::new() };
@@ -35,7 +35,7 @@ impl Basis {
         let mut known: Vec<(usize, Vec<f64>)> = Vec::new();
         for (position, row) in rows.iter().enumerate() {
             let own = basis.chosen.len();
-            let Some(row) = row else {
+            let Some(row) = row.as_ref().filter(|row| row.iter().any(|value| *value != 0.0)) else {
                 basis.chosen.push(position);
                 basis.sums.push(vec![(own, 1.0)]);
                 continue;
@@ -116,6 +116,13 @@ fn class_weights(head: &Network, class: usize) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_zeros_stand_for_themselves() {
+        let basis = Basis::of(&[Some(vec![0.0; 3]), Some(vec![0.0; 3])]);
+        assert_eq!(basis.chosen, [0, 1]);
+        assert_eq!(basis.map(1, &[vec![1.0; 3], vec![0.0; 3]]), [0.0; 3]);
+    }
 
     #[test]
     fn shifted_rows_are_sums() {

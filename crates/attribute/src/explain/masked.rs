@@ -175,19 +175,25 @@ impl Explainer {
         let mut answers = vec![Vec::with_capacity(count); heads.len()];
         for first in (0..count).step_by(self.settings.chunk) {
             let together = self.settings.chunk.min(count - first);
-            let masks: Vec<f32> = (first..first + together)
-                .flat_map(|i| {
-                    let mask = mask(i);
-                    std::iter::repeat_n(mask, channels).flatten()
-                })
-                .collect();
-            let masks = from_vec(masks, [together, channels, rows, columns], &image.device());
+            let masks: Vec<f32> = (first..first + together).flat_map(mask).collect();
+            let masks = from_vec(masks, [together, 1, rows, columns], &image.device()).repeat_dim(1, channels);
             let inputs = crate::batch::times(masks, path.clone());
             let inputs = inputs + baseline.clone().repeat_dim(0, together);
             let features = self.network.forward(inputs);
-            for (&head, answers) in heads.iter().zip(&mut answers) {
-                let logits = to_vec(self.heads[head].network.forward(features.clone()));
-                answers.extend(logits.chunks_exact(logits.len() / together).map(<[f32]>::to_vec));
+            let logits = heads.iter().map(|&head| {
+                let logits = self.heads[head].network.forward(features.clone());
+                let each = logits.dims().iter().product::<usize>() / together;
+                logits.reshape([together, each])
+            });
+            let logits: Vec<Tensor<2>> = logits.collect();
+            let widths: Vec<usize> = logits.iter().map(|logits| logits.dims()[1]).collect();
+            // Of all heads at once: what is read, the device has to finish first.
+            for mut rest in to_vec(Tensor::cat(logits, 1)).chunks_exact(widths.iter().sum()) {
+                for (answers, width) in answers.iter_mut().zip(&widths) {
+                    let (own, others) = rest.split_at(*width);
+                    answers.push(own.to_vec());
+                    rest = others;
+                }
             }
         }
         answers

@@ -27,7 +27,12 @@ impl Pass {
         Self::on_features(network.forward(image.clone()), heads, image)
     }
 
-    fn on_features<'a>(features: Tensor<4>, heads: impl IntoIterator<Item = &'a Head>, image: &Tensor<4>) -> Self {
+    /// The same on features that are there already.
+    pub(super) fn on_features<'a>(
+        features: Tensor<4>,
+        heads: impl IntoIterator<Item = &'a Head>,
+        image: &Tensor<4>,
+    ) -> Self {
         let heads = heads.into_iter().map(|head| Tape::record(&head.network, features.clone()).1).collect();
         Self { image: image.clone(), features, backbone: None, heads }
     }

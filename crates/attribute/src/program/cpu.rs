@@ -7,7 +7,7 @@ mod branches;
 
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use features::{
@@ -36,7 +36,7 @@ enum Step {
     Gate(Gate),
     Positive,
     Split([Factor; 2]),
-    Transpose(Transposed),
+    Transpose(Arc<Transposed>),
     Route(Routes),
     Fold(usize),
     Attend(Box<Looks>),
@@ -280,7 +280,12 @@ impl Step {
                 Maps { dims: [count, channels / parts, height, width], values }
             }
             Self::Apart { grid, cells, shape } => apart(*grid, cells, *shape, maps, rows, bench),
-            Self::Attend(looks) => Maps::of(looks.transpose(maps.clone().into_tensor(&cpu()), rows.first, rows.all)),
+            Self::Attend(looks) => {
+                // Row by row: a product of one row adds up in another order than one of several.
+                let given = maps.clone().into_tensor(&cpu());
+                let row = |row| looks.transpose(given.clone().narrow(0, row, 1), rows.first + row, rows.all);
+                Maps::of(Tensor::cat((0..count).map(row).collect(), 0))
+            }
             Self::Tensor(op) => Maps::of(op.run(maps.clone().into_tensor(&cpu()))),
             Self::Times(_) | Self::Gate(_) | Self::Positive | Self::Transpose(_) | Self::Sum(_) | Self::Concat(_) => {
                 unreachable!("these join their neighbours")

@@ -23,12 +23,7 @@ fn neighbouring_products_are_one() {
 #[test]
 fn a_product_joins_the_transpose_before_it() {
     let values = |values: [f32; 2]| from_vec(values.to_vec(), [1, 2, 1, 1], &cpu());
-    let map = LinearMap {
-        weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
-        bias: None,
-        stride: [1, 1],
-        padding: [0, 0],
-    };
+    let map = LinearMap::new(from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()), None, [1, 1], [0, 0]);
     let transpose = |program: &mut Program| program.push(Op::Transpose(map.clone(), [1, 1]));
     let mut program = Program::default();
     transpose(&mut program);
@@ -44,12 +39,7 @@ fn a_product_joins_the_transpose_before_it() {
 
 #[test]
 fn a_sum_may_come_before_the_last_linear_steps() {
-    let conv = LinearMap {
-        weight: from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()),
-        bias: None,
-        stride: [1, 1],
-        padding: [0, 0],
-    };
+    let conv = LinearMap::new(from_vec(vec![1.0, -2.0, 0.5, 3.0], [2, 2, 1, 1], &cpu()), None, [1, 1], [0, 0]);
     let mut program = Program::default();
     program.push(Op::Times(from_vec(vec![1.0, 2.0, -1.0, 0.5], [2, 2, 1, 1], &cpu())));
     program.push(Op::Transpose(conv, [1, 1]));
@@ -71,7 +61,25 @@ fn noise<const D: usize>(key: &str, shape: [usize; D]) -> Tensor<D> {
 
 fn map(outputs: usize, inputs: usize, kernel: usize, stride: usize) -> LinearMap {
     let weight = noise(&format!("{outputs} {inputs} {kernel}"), [outputs, inputs, kernel, kernel]);
-    LinearMap { weight, bias: None, stride: [stride; 2], padding: [kernel / 2; 2] }
+    LinearMap::new(weight, None, [stride; 2], [kernel / 2; 2])
+}
+
+#[test]
+fn weights_that_are_laid_out_once_serve_maps_of_all_sizes() {
+    // Winograd's form is for 3 x 3 kernels and maps that are not too small.
+    for (map, sizes) in [(map(20, 18, 3, 1), [[8, 9], [3, 2], [12, 8]]), (map(5, 4, 1, 2), [[6, 6], [9, 7], [6, 6]])] {
+        for size in sizes {
+            let out = size.map(|side| (side - 1) / map.stride[0] + 1);
+            let given = noise(&format!("{size:?}"), [2, map.weight.dims()[0], out[0], out[1]]);
+            let pulled = |map: &LinearMap| {
+                let program = program(vec![Op::Transpose(map.clone(), size)]).ready(&cpu());
+                to_vec(program.pull_back(given.clone()))
+            };
+            let fresh = map.with(map.weight.clone(), None);
+            assert_eq!(pulled(&map), pulled(&fresh), "{size:?}");
+            assert!(std::sync::Arc::ptr_eq(&map.transposed(size), &map.clone().transposed(size)));
+        }
+    }
 }
 
 fn program(ops: Vec<Op>) -> Program {
@@ -88,6 +96,7 @@ fn plain_maps_give_what_tensors_give() {
     let shared = || Op::Times(noise("shared", [1, 4, 5, 6]));
     let pointwise = |inputs: usize| Op::Transpose(map(4, inputs, 1, 1), size);
     let pool = Pool { kernel: 3, stride: 2, padding: 1 };
+    let cell = || Op::Transpose(map(2, 3, 1, 1), size);
     let winners = || Winners::find(&pool, &noise("pooled", [2, 4, 9, 11]));
     let cases: Vec<(&str, Vec<Op>)> = vec![
         ("nothing", vec![]),
@@ -137,13 +146,26 @@ fn plain_maps_give_what_tensors_give() {
                 times("a", 3),
             ],
         ),
+        (
+            "gate",
+            vec![Op::Gate(noise("a", [2, 4, 5, 6])), pointwise(3), Op::Gate(noise("b", [1, 3, 5, 6])), times("c", 3)],
+        ),
+        (
+            "apart",
+            vec![
+                Op::Transpose(map(4, 2, 3, 2), [10, 12]),
+                Op::Apart { grid: 2, cells: vec![program(vec![cell(), times("a", 3)]); 4], shape: [3, 5, 6] },
+            ],
+        ),
         ("winners", vec![Op::Route(winners()), Op::PositivePart]),
         ("average", vec![Op::Average(pool, [9, 11]), Op::Times(noise("a", [2, 4, 9, 11]))]),
         ("patches", vec![Op::Patch { kernel: [3, 3], stride: [2, 2], padding: [1, 1], size: [9, 11], channels: 2 }]),
     ];
-    for (name, ops) in cases {
+    let cases = cases.into_iter().map(|(name, ops)| (name, ops, size));
+    let mean = ("mean over positions", vec![Op::GlobalAverage(size), times("a", 4)], [1, 1]);
+    for (name, ops, [rows, columns]) in cases.chain([mean]) {
         let program = program(ops);
-        let given = noise("given", [6, 4, 5, 6]);
+        let given = noise("given", [6, 4, rows, columns]);
         let want = program.pull_back(given.clone());
         let got = program.clone().ready(&cpu()).pull_back(given);
         assert_eq!(got.dims(), want.dims(), "{name}");

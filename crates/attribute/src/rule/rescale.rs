@@ -19,7 +19,7 @@ fn halves(values: &Tensor<4>) -> (Tensor<4>, Tensor<4>) {
 }
 
 /// `1 / d`, and 0 where `d` is 0.
-fn reciprocal(differences: &Tensor<4>) -> Tensor<4> {
+fn inverse_or_zero(differences: &Tensor<4>) -> Tensor<4> {
     let none = differences.clone().equal_elem(0.0);
     differences.clone().recip().mask_fill(none, 0.0)
 }
@@ -30,7 +30,7 @@ pub(super) fn relu(seen: &Seen<'_>, program: &mut Program) {
     let ((input, from), (output, to)) = (halves(seen.input), halves(seen.output));
     let change = input.clone() - from;
     let gradient = positive(input) * change.clone().equal_elem(0.0).float();
-    program.push(Op::Times((output - to) * reciprocal(&change) + gradient));
+    program.push(Op::Times((output - to) * inverse_or_zero(&change) + gradient));
 }
 
 /// A maximum over windows.
@@ -50,8 +50,8 @@ pub(super) fn max_pool(pool: &Pool, seen: &Seen<'_>, program: &mut Program) {
         part
     };
     program.push(Op::Sum(vec![
-        part(Some(most.clone() - to), &winners, reciprocal(&change)),
-        part(Some(output - most), &losers, reciprocal(&change)),
+        part(Some(most.clone() - to), &winners, inverse_or_zero(&change)),
+        part(Some(output - most), &losers, inverse_or_zero(&change)),
         part(None, &winners, change.equal_elem(0.0).float()),
     ]));
 }

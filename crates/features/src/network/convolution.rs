@@ -191,19 +191,28 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_the_same_bits_in_any_batch() {
-        let geometry = Geometry { stride: [1, 1], padding: [1, 1] };
-        for (channels, size) in [(5, 30), (24, 30), (24, 7)] {
+    fn an_image_has_the_same_bits_in_any_batch_on_any_number_of_threads() {
+        let pools = [1, 2, 5].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+        // Channels that leave odd pieces where threads share them, and sums of more terms than `gemm` makes in one go.
+        for (channels, outputs, size, kernel) in
+            [(5, 40, 30, 3), (24, 40, 30, 3), (24, 40, 7, 3), (33, 65, 1, 3), (544, 128, 7, 1), (1030, 97, 2, 3)]
+        {
+            let geometry = Geometry { stride: [1, 1], padding: [kernel / 2; 2] };
             let input = noise("batch", [13, channels, size, size]);
-            let weight = noise("weight", [40, channels, 3, 3]);
-            let plain = Finish::default();
-            let together = convolve(input.clone(), &weight, geometry, &plain);
-            let back = convolve_transposed(together.clone(), &weight, geometry, [size, size], None);
-            for i in 0..13 {
-                let alone = convolve(input.clone().narrow(0, i, 1), &weight, geometry, &plain);
-                assert_eq!(to_vec(alone.clone()), to_vec(together.clone().narrow(0, i, 1)));
-                let alone = convolve_transposed(alone, &weight, geometry, [size, size], None);
-                assert_eq!(to_vec(alone), to_vec(back.clone().narrow(0, i, 1)));
+            let weight = noise("weight", [outputs, channels, kernel, kernel]);
+            let both = |input: Tensor<4>| {
+                let made = convolve(input, &weight, geometry, &Finish::default());
+                let back = convolve_transposed(made.clone(), &weight, geometry, [size, size], None);
+                [made, back]
+            };
+            let together = both(input.clone());
+            for pool in &pools {
+                for i in [0, 12] {
+                    let alone = pool.install(|| both(input.clone().narrow(0, i, 1)));
+                    for (alone, together) in alone.into_iter().zip(&together) {
+                        assert_eq!(to_vec(alone), to_vec(together.clone().narrow(0, i, 1)), "{channels} {outputs}");
+                    }
+                }
             }
         }
     }

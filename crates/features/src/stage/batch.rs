@@ -150,7 +150,7 @@ impl Stage {
     }
 }
 
-/// A number of inputs that becomes smaller when the device finds no room for it.
+/// How many inputs (or probes) are taken at once, which becomes smaller when the device finds no room for them.
 #[derive(Debug)]
 pub struct Batches {
     device: Device,
@@ -158,12 +158,12 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Begins with `size` inputs.
+    /// Begins with `size`.
     pub fn new(device: Device, size: usize) -> Self {
         Self { device, size: AtomicUsize::new(size) }
     }
 
-    /// Inputs in a pass, for now.
+    /// How many in a pass, for now.
     pub fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
     }
@@ -172,7 +172,7 @@ impl Batches {
     /// half as many: a device without room says so where a result is read, by a panic.
     ///
     /// # Errors
-    /// [`Error::Device`] when there is no room for a single input.
+    /// [`Error::Device`] when there is no room for a single one.
     pub fn run<T>(&self, pass: impl Fn(usize) -> T) -> Result<T> {
         match self.device {
             Device::Flex(_) => Ok(pass(self.size())),
@@ -191,15 +191,13 @@ impl Batches {
             match (size, is_about_room(&said)) {
                 (1, true) => {
                     return Err(Error::Device(format!(
-                        "the device has no room for a single input ({said}); end what else runs on it, or use a larger one"
+                        "the device has no room for the least that it can be given ({said}); end what else runs on it, or use a \
+                         larger one"
                     )));
                 }
                 (1, false) => resume_unwind(panic),
                 _ => {
-                    tracing::warn!(
-                        "the device failed with {size} inputs at once and tries again with {}: {said}",
-                        size / 2
-                    );
+                    tracing::warn!("the device failed with {size} at once and tries again with {}: {said}", size / 2);
                     self.size.store(size / 2, Ordering::Relaxed);
                 }
             }

@@ -6,6 +6,9 @@ use super::fused;
 use super::layers::{Layers, Mode};
 use crate::spec::ProbeSpec;
 
+/// Loss `[1]` and gradients, one a parameter.
+pub type Step = (Tensor<1>, Vec<Tensor<2>>);
+
 /// One forward and one backward pass over some tiles.
 pub struct Pass<'a> {
     /// What the head is.
@@ -17,8 +20,8 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Loss and the gradients of all parameters, in their order.
-    pub fn run(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> (f64, Vec<Tensor<2>>) {
+    /// Loss, left on the device, and the gradients of all parameters, in their order.
+    pub fn run(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> Step {
         if cells.device() == cpu() {
             self.fused(layers, cells, labels, mode)
         } else {
@@ -26,7 +29,7 @@ impl Pass<'_> {
         }
     }
 
-    fn fused(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> (f64, Vec<Tensor<2>>) {
+    fn fused(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> Step {
         let ([tiles, _], device) = (labels.dims(), cells.device());
         let (positions, classes) = (self.positions, self.classes);
         let plain = layers.plain();
@@ -50,7 +53,7 @@ impl Pass<'_> {
         (value, layers.ordered(gradients, &device))
     }
 
-    fn tracked(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> (f64, Vec<Tensor<2>>) {
+    fn tracked(&self, layers: &mut Layers, cells: Tensor<2>, labels: Tensor<2>, mode: Mode) -> Step {
         let logits = pooled(layers.forward(Tensor::from_inner(cells), mode), self.positions)
             .add_scalar(self.spec.offset.value(self.classes));
         let (value, gradient) = self.loss(logits.clone().inner(), labels);
@@ -58,11 +61,11 @@ impl Pass<'_> {
     }
 
     /// Value and gradient at logits `[tiles, classes]`.
-    fn loss(&self, logits: Tensor<2>, labels: Tensor<2>) -> (f64, Tensor<2>) {
+    fn loss(&self, logits: Tensor<2>, labels: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
         let shape @ [tiles, classes] = logits.dims();
         let (logits, labels) = (logits.reshape([tiles, 1, classes]), labels.reshape([tiles, 1, classes]));
         let objective = self.spec.objective();
-        let value = f64::from(to_vec(objective.value(logits.clone(), labels.clone()))[0]);
+        let value = objective.value(logits.clone(), labels.clone());
         (value, objective.gradient(logits, labels).reshape(shape))
     }
 }
@@ -95,6 +98,10 @@ mod tests {
 
     fn context() -> Context {
         Context { device: cpu(), seed: 5, classes: 4 }
+    }
+
+    fn number(loss: Tensor<1>) -> f64 {
+        f64::from(to_vec(loss)[0])
     }
 
     #[test]
@@ -148,6 +155,7 @@ mod tests {
                 let (cells, labels) = maps.batch(&all);
                 let (value, gradients) = pass.fused(&mut fused, cells.clone(), labels.clone(), mode);
                 let (want_value, want) = pass.tracked(&mut tracked, cells, labels, mode);
+                let [value, want_value] = [value, want_value].map(number);
                 assert!((value - want_value).abs() < 1e-5 * want_value, "{head:?} {value} {want_value}");
                 assert_eq!(gradients.len(), want.len());
                 for (number, (got, want)) in gradients.iter().zip(&want).enumerate() {
@@ -187,7 +195,7 @@ mod tests {
                 pass.run(&mut layers, cells, labels, Mode::Train)
             };
             let step = 2e-2;
-            let want = (run(step).0 - run(-step).0) / f64::from(2.0 * step);
+            let want = (number(run(step).0) - number(run(-step).0)) / f64::from(2.0 * step);
             let got = f64::from(to_vec(run(0.0).1[0].clone())[3]);
             assert!((got - want).abs() < 0.03 * want.abs() + 1e-5, "{head:?} {got} {want}");
         }

@@ -30,8 +30,7 @@ pub struct Training<'a> {
     pub every: usize,
     /// Epochs that are done.
     pub epochs: usize,
-    /// Of the epoch that is under way: steps, summed loss, and the last step's size.
-    present: (usize, f64, f64),
+    present: Present,
     /// Loss of the first batch.
     first_loss: Option<f64>,
     /// How it stands.
@@ -42,6 +41,21 @@ pub struct Training<'a> {
     /// Loss and its gradient over all maps, as they are tallied.
     total: (f64, Vec<Vec<f64>>),
 }
+
+/// The epoch that is under way.
+#[derive(Default)]
+struct Present {
+    steps: usize,
+    /// Loss of a batch, still on the device, with its tiles and the size of its step.
+    unread: Vec<(Tensor<1>, usize, f64)>,
+    /// Of those that were read: summed over tiles.
+    loss: f64,
+    /// Size of the last step.
+    rate: f64,
+}
+
+/// Losses that are read at once. To read one waits for all that the device has been asked for.
+const UNREAD: usize = 64;
 
 struct Best {
     score: f64,
@@ -67,7 +81,7 @@ impl<'a> Training<'a> {
             length: Length { epochs: spec.epochs, steps: images.div_ceil(spec.batch) },
             every: job.checkpoints.epochs(work / maps.views as f64),
             epochs: 0,
-            present: (0, 0.0, 0.0),
+            present: Present::default(),
             first_loss: None,
             status: Status::Trained,
             log: Vec::new(),
@@ -81,28 +95,47 @@ impl<'a> Training<'a> {
         self.status == Status::Trained && self.epochs == epoch && epoch < self.spec.epochs
     }
 
-    /// One step; none after it has diverged.
+    /// One step; none after it was seen to have diverged.
     pub fn step(&mut self, cells: &Tensor<2>, labels: &Tensor<2>) {
         if self.status == Status::Diverged {
             return;
         }
         let tiles = labels.dims()[0];
         let (loss, gradients) = self.pass.run(&mut self.layers, cells.clone(), labels.clone(), Mode::Train);
-        let (number, sum, _) = self.present;
-        let factor = self.spec.schedule.factor(self.epochs * self.length.steps + number, self.length);
-        let rate = self.spec.learning_rate * factor;
-        if diverged(*self.first_loss.get_or_insert(loss), loss) {
-            self.status = Status::Diverged;
-            self.log.push(LogEntry::new(self.epochs + 1, "train", "batch_loss", loss, rate));
+        let number = self.epochs * self.length.steps + self.present.steps;
+        let rate = self.spec.learning_rate * self.spec.schedule.factor(number, self.length);
+        self.layers.descend(gradients, rate as f32);
+        self.present.steps += 1;
+        self.present.rate = rate;
+        self.present.unread.push((loss, tiles, rate));
+        if self.present.unread.len() == UNREAD {
+            self.read_losses();
+        }
+    }
+
+    /// Reads the losses that are on the device and notes the first one that has diverged.
+    fn read_losses(&mut self) {
+        let (losses, steps): (Vec<_>, Vec<_>) = std::mem::take(&mut self.present.unread)
+            .into_iter()
+            .map(|(loss, tiles, rate)| (loss, (tiles, rate)))
+            .unzip();
+        if losses.is_empty() {
             return;
         }
-        self.layers.descend(gradients, rate as f32);
-        self.present = (number + 1, sum + loss * tiles as f64, rate);
+        for (loss, (tiles, rate)) in to_vec(Tensor::cat(losses, 0)).into_iter().map(f64::from).zip(steps) {
+            if diverged(*self.first_loss.get_or_insert(loss), loss) {
+                self.status = Status::Diverged;
+                self.log.push(LogEntry::new(self.epochs + 1, "train", "batch_loss", loss, rate));
+                return;
+            }
+            self.present.loss += loss * tiles as f64;
+        }
     }
 
     /// Ends the epoch.
     pub fn note_loss(&mut self) {
-        let (_, sum, rate) = std::mem::take(&mut self.present);
+        self.read_losses();
+        let Present { loss: sum, rate, .. } = std::mem::take(&mut self.present);
         if self.status == Status::Trained {
             self.epochs += 1;
             self.log.push(LogEntry::new(self.epochs, "train", "batch_loss", sum / self.images as f64, rate));
@@ -136,7 +169,7 @@ impl<'a> Training<'a> {
         let share = labels.dims()[0] as f64 / all as f64;
         let (value, gradients) = self.pass.run(&mut self.layers, cells.clone(), labels.clone(), Mode::Evaluate);
         let (loss, total) = &mut self.total;
-        *loss += value * share;
+        *loss += f64::from(to_vec(value)[0]) * share;
         for (index, gradient) in gradients.into_iter().map(to_vec).enumerate() {
             if total.len() == index {
                 total.push(vec![0.0; gradient.len()]);

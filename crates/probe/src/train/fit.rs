@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use features::error::Result;
-use features::stage::Stage;
+use features::stage::{Batches, Stage};
 use features::weights::WeightFile;
 use rayon::prelude::*;
 
@@ -75,10 +75,15 @@ pub fn fit(
 /// Linear probes, in the order of `specs`; those that go together are trained side by side, and where features are read
 /// all others beside them, so that an epoch reads once.
 fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
-    let groups = groups(specs);
+    Batches::new(job.context.device.clone(), specs.len()).run(|at_once| linears_at_once(specs, at_once, job))?
+}
+
+/// The same with at most so many probes in a group.
+fn linears_at_once(specs: &[ProbeSpec], at_once: usize, job: &Job) -> Result<Vec<Trained>> {
+    let groups = groups(specs, at_once);
     let members: Vec<Vec<ProbeSpec>> =
         groups.iter().map(|group| group.iter().map(|&index| specs[index].clone()).collect()).collect();
-    let names: Vec<String> = (0..groups.len()).map(|number| format!("linear-{number}")).collect();
+    let names: Vec<String> = groups.iter().map(|group| format!("linear-{}-{}", group[0], group.len())).collect();
     let (solved, stepped): (Vec<usize>, Vec<usize>) =
         (0..groups.len()).partition(|&number| members[number][0].optimiser.method == Method::Lbfgs);
     let mut found: BTreeMap<usize, Trained> = BTreeMap::new();
@@ -95,12 +100,13 @@ fn linears(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
     Ok(found.into_values().collect())
 }
 
-/// Which linear probes are trained side by side, as places in `specs`; a solved one is alone.
-pub fn groups(specs: &[ProbeSpec]) -> Vec<Vec<usize>> {
+/// Which linear probes are trained side by side, as places in `specs`, at most so many; a solved one is alone.
+pub fn groups(specs: &[ProbeSpec], at_once: usize) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let exact = spec.optimiser.method == Method::Lbfgs;
-        match groups.iter_mut().find(|group| !exact && linear::together(&specs[group[0]], spec)) {
+        let joins = |group: &&mut Vec<usize>| group.len() < at_once && linear::together(&specs[group[0]], spec);
+        match groups.iter_mut().find(|group| !exact && joins(group)) {
             Some(group) => group.push(index),
             None => groups.push(vec![index]),
         }
@@ -118,4 +124,21 @@ fn keep(probes: Vec<Trained>, data: &Data, context: &Context) -> Result<Vec<Trai
     let scores = validation(by, &probes, data, &context.device)?;
     let pairs = probes.into_iter().zip(scores);
     Ok(select(pairs.map(|(probe, score)| Candidate { probe, score }).collect(), by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimiser::Optimiser;
+
+    #[test]
+    fn groups_are_no_larger_than_asked() {
+        let plain = ProbeSpec::plain(Head::Linear, Loss::Ce);
+        let longer = ProbeSpec { epochs: plain.epochs + 1, ..plain.clone() };
+        let solved = ProbeSpec { optimiser: Optimiser::plain(Method::Lbfgs), ..plain.clone() };
+        let specs = [plain.clone(), longer.clone(), plain.clone(), solved.clone(), plain, longer, solved];
+        assert_eq!(groups(&specs, 9), [vec![0, 2, 4], vec![1, 5], vec![3], vec![6]]);
+        assert_eq!(groups(&specs, 2), [vec![0, 2], vec![1, 5], vec![3], vec![4], vec![6]]);
+        assert_eq!(groups(&specs, 1).len(), 7);
+    }
 }

@@ -30,16 +30,17 @@ pub fn tell(stage: &Stage) -> Result<()> {
     let config: Config = stage.section("probe")?;
     let reader = Arc::new(Reader::open(&stage.out.join(FEATURES_DIR), &FEATURES)?);
     let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
-    let data = gather::gather(&reader, &config, &backbone)?;
+    let device = stage.device()?;
+    let data = gather::gather(&reader, &config, &backbone, &device)?;
     let specs = config.specs(data.classes, Some(&backbone))?.concat();
-    let context = Context { device: stage.device()?, seed: stage.seed, classes: data.classes };
+    let context = Context { device, seed: stage.seed, classes: data.classes };
     let (linears, layered): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
         specs.iter().cloned().partition(|spec| spec.head.kind() == Kind::Linear);
     let (solved, linears): (Vec<ProbeSpec>, Vec<ProbeSpec>) =
         linears.into_iter().partition(|spec| spec.optimiser.method == Method::Lbfgs);
     let train = &data.train;
     let (mut seconds, mut steps, mut updates) = (0.0, 0, 0);
-    for group in fit::groups(&linears) {
+    for group in fit::groups(&linears, linears.len()) {
         let members: Vec<ProbeSpec> = group.iter().map(|&index| linears[index].clone()).collect();
         let count = members[0].epochs * train.images().div_ceil(members[0].batch);
         seconds += count as f64 * step(&members, train, &context, |specs, job| linear::train(specs, job, "plan"))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use features::artifact::{Columns, Reader};
 use features::error::{Error, Result};
 use features::table::FeatureRows;
+use features::tensor::Device;
 
 use super::room::{Held, Room};
 use crate::config::Config;
@@ -50,11 +51,11 @@ impl Known {
 ///
 /// # Errors
 /// Data that no probe can be trained on, and features that take more memory than there is.
-pub fn gather(reader: &Arc<Reader>, config: &Config, backbone: &str) -> Result<Data> {
+pub fn gather(reader: &Arc<Reader>, config: &Config, backbone: &str, device: &Device) -> Result<Data> {
     let layered = config.train.iter().any(|entry| entry.head.kind() != Kind::Linear);
     let (mut known, unlabelled) = index(reader, config, layered)?;
     let classes = check(reader, &mut known, unlabelled)?;
-    let room = Room::plan(config, &config.specs(classes, Some(backbone))?.concat(), &known, classes)?;
+    let room = Room::plan(config, &config.specs(classes, Some(backbone))?.concat(), &known, classes, device)?;
     fill(reader, &mut known, room.held)?;
     let window = match config.order {
         Order::Windows(parts) => Some(parts),

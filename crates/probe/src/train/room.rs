@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use features::error::{Error, Result};
 use features::memory;
 use features::stage::Bytes;
+use features::tensor::Device;
 
 use super::gather::Known;
 use crate::config::Config;
@@ -59,11 +60,18 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::Usage`] where that is not enough, with the numbers and what to set.
-    pub fn plan(config: &Config, specs: &[ProbeSpec], splits: &[Known; 3], classes: usize) -> Result<Self> {
+    pub fn plan(
+        config: &Config,
+        specs: &[ProbeSpec],
+        splits: &[Known; 3],
+        classes: usize,
+        device: &Device,
+    ) -> Result<Self> {
         let all = splits.iter().map(features).sum::<f64>();
         let [limit, said] = match config.memory {
             Some(Bytes(limit)) => [Some(limit), Some(limit)],
-            None => [memory::available(), None],
+            // What is held is held by the host and, while probes are trained, by the device.
+            None => [[memory::available(), memory::free(device)].into_iter().flatten().reduce(f64::min), None],
         };
         let room = |held: Held, taken: f64| {
             let work = training(config, specs, splits, classes, held);

@@ -1,5 +1,7 @@
 //! The transpose of a convolution on the CPU, its weights laid out once for all maps that are brought back through it.
 
+use std::sync::Arc;
+
 use super::{
     Geometry,
     cpu::{Cover, TILE, Tap, by_tiles, positions},
@@ -16,7 +18,7 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 pub struct Transposed {
     form: Form,
-    kernel: Kernel,
+    kernel: Arc<Kernel>,
     geometry: Geometry,
     /// Of the kernel: rows, columns.
     window: [usize; 2],
@@ -64,20 +66,38 @@ impl Given<'_> {
     }
 }
 
+/// The form for weights `[out, in, kernel rows, kernel columns]` and made maps of `size`.
+fn form(weight: [usize; 4], geometry: Geometry, size: [usize; 2]) -> Form {
+    let [_, _, rows, columns] = weight;
+    if winograd::suits(weight, geometry.stride, geometry.padding, size) {
+        Form::Winograd
+    } else if [rows, columns] == [1, 1] && geometry.padding == [0, 0] {
+        Form::Pointwise
+    } else {
+        Form::General
+    }
+}
+
 impl Transposed {
     /// For `weight` `[out, in, kernel rows, kernel columns]` and made maps of `size` `[rows, columns]`.
     pub fn new(weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Self {
         let [_, _, rows, columns] = weight.dims();
         let kernel = Kernel::new(weight, Side::Input);
-        let form = if winograd::suits(weight.dims(), geometry.stride, geometry.padding, size) {
-            Form::Winograd
-        } else if [rows, columns] == [1, 1] && geometry.padding == [0, 0] {
-            Form::Pointwise
-        } else {
-            Form::General
-        };
+        let form = form(weight.dims(), geometry, size);
         let kernel = if form == Form::Winograd { winograd::transformed(&kernel.flipped()) } else { kernel };
-        Self { form, kernel, geometry, window: [rows, columns], size }
+        Self { form, kernel: Arc::new(kernel), geometry, window: [rows, columns], size }
+    }
+
+    /// The same weights for made maps of another size; none where they would have to be laid out otherwise.
+    pub fn resized(&self, size: [usize; 2]) -> Option<Self> {
+        let [rows, columns] = self.window;
+        let same = form([self.kernel.from, self.kernel.to, rows, columns], self.geometry, size) == self.form;
+        same.then(|| Self { size, kernel: self.kernel.clone(), ..*self })
+    }
+
+    /// Rows and columns of made maps.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
     }
 
     /// Values of a made map.

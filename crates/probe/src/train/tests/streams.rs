@@ -105,7 +105,7 @@ fn gathered(out: &Path, section: &str) -> Result<Data> {
     std::fs::write(&config, section).unwrap();
     let args = StageArgs { config: Some(config), out: Some(out.to_path_buf()), quiet: true, ..StageArgs::default() };
     let config = Stage::new(args).unwrap().section("probe").unwrap();
-    gather(&Arc::new(Reader::open(&out.join("features"), &FEATURES).unwrap()), &config, "invented")
+    gather(&Arc::new(Reader::open(&out.join("features"), &FEATURES).unwrap()), &config, "invented", &cpu())
 }
 
 #[test]
@@ -259,7 +259,9 @@ fn heads_that_share_their_batches_do_not_touch_each_other() {
         [Status::Trained, Status::Diverged, Status::Trained]
     );
     for (a, b) in a.iter().zip(&b) {
-        assert_eq!((&a.weights, a.status, format!("{:?}", a.log)), (&b.weights, b.status, format!("{:?}", b.log)));
+        // As text, because weights that have diverged are no numbers, and those equal nothing.
+        let text = |probe: &Trained| format!("{:?} {:?}", probe.weights, probe.log);
+        assert_eq!((text(a), a.status), (text(b), b.status));
         assert_eq!(a.train_loss.to_bits(), b.train_loss.to_bits());
     }
     assert_eq!(Order::default(), Order::Whole);
