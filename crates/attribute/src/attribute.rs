@@ -34,7 +34,7 @@ use crate::{
     stored::{FeatureSource, Stored},
     table::{COMPACT, CompactRows, GRIDS, GridRows, MAPS, MapRows, SEGMENTS, SegmentRows},
 };
-use items::{items, missing};
+use items::items;
 use rows::ItemRows;
 pub(crate) use worker::{FAST_CPU, Worker};
 pub use worker::{averages, fast, need};
@@ -69,10 +69,9 @@ pub fn run(stage: &Stage) -> Result<()> {
     let needed = forecast.bytes * pending.len() as f64 / items.len().div_ceil(PART) as f64;
     budget::check(&stage.out, Bytes(needed), budget::free(&stage.out)?)?;
     let part_items = |part: usize| &items[part * PART..items.len().min((part + 1) * PART)];
-    let to_do = pending.iter().flat_map(|&part| part_items(part));
-    let stored = job.stored.as_ref().map(|stored| stored.read(to_do)).transpose()?.unwrap_or_default();
-    let todo: usize = pending.iter().map(|&part| part_items(part).len()).sum();
-    let progress = stage.progress("attribute", todo as u64, "items");
+    let todo: Vec<&Item> = pending.iter().flat_map(|&part| part_items(part)).collect();
+    let stored = job.stored.as_ref().map(|stored| stored.read(&todo)).transpose()?.unwrap_or_default();
+    let progress = stage.progress("attribute", todo.len() as u64, "items");
     let since = Instant::now();
     let (mut maps, kinds) = (0, kinds(items));
     let make = |part: usize| {
@@ -93,7 +92,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     behind(pending, make, write)?;
     drop(progress);
     let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
-    let work = format!("{maps} maps of {todo} items in {path} ({rate:.0} maps/s)");
+    let work = format!("{maps} maps of {} items in {path} ({rate:.0} maps/s)", todo.len());
     match artifact.finish()? {
         Some(_) => stage.done(&format!("attribute: {work}")),
         None => stage.done(&format!("attribute: {work}; other shards are not done")),
@@ -172,7 +171,7 @@ pub(crate) fn heads(config: &AttributeConfig, backbone: &Network, probes: &[Prob
     let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
     let chosen = select("probes", &config.probes, &ids, Missing::IsAnError)?;
     let settings = &config.integrated_gradients;
-    let missing = missing(&settings.probes, &IntegratedGradients::default().probes);
+    let missing = Missing::of(&settings.probes, &IntegratedGradients::default().probes);
     let integrated = select("integrated_gradients.probes", &settings.probes, &ids, missing)?;
     let probes: Vec<&Probe> = probes.iter().filter(|probe| chosen.contains(&probe.id.as_str())).collect();
     for method in &config.methods {

@@ -293,6 +293,13 @@ pub enum Missing {
     IsFine,
 }
 
+impl Missing {
+    /// Patterns of the defaults may name no probe, ones that were written may not.
+    pub fn of(given: &[String], default: &[String]) -> Self {
+        if given == default { Self::IsFine } else { Self::IsAnError }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,9 +74,7 @@ impl Stored {
                  features = \"computed\" in [attribute]"
             )));
         }
-        let &[channels, rows, columns] = table.shape(FeatureRows::MAP) else {
-            return Err(Error::BadData(format!("{place}: maps are not of rank 3; run the features stage again")));
-        };
+        let shape = FeatureRows::map_shape(&table)?;
         let mut places = HashMap::new();
         for part in 0..table.parts() {
             let seen = FeatureRows::read_images(&table, part)?;
@@ -87,7 +85,7 @@ impl Stored {
         let lost = items.iter().find(|item| !places.contains_key(&item.image_id));
         let Some(lost) = lost else {
             let input = table.input();
-            return Ok((Self { table, shape: [channels, rows, columns], places }, input));
+            return Ok((Self { table, shape, places }, input));
         };
         let side = backbone.input_size;
         let remedy = match (lost.picture.height, lost.picture.width) == (side, side) {
@@ -105,7 +103,7 @@ impl Stored {
     ///
     /// # Errors
     /// A part that cannot be read.
-    pub fn read<'a>(&self, items: impl Iterator<Item = &'a Item>) -> Result<StoredMaps> {
+    pub fn read(&self, items: &[&Item]) -> Result<StoredMaps> {
         let mut parts: BTreeMap<usize, Vec<(usize, i64)>> = BTreeMap::new();
         for item in items {
             let (part, row) = self.places[&item.image_id];

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::artifact::{Box2, Cells, Column, Columns, Reader, Rle, Table, Values, Version};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::views::View;
 
 /// Pictures with labels and boxes.
@@ -225,6 +225,15 @@ impl FeatureRows {
     pub const EMBEDDING: usize = 4;
     /// Position of the column `map`, for its shape.
     pub const MAP: usize = 5;
+
+    /// Shape of a map: channels, rows, columns.
+    ///
+    /// # Errors
+    /// A table with maps of another rank.
+    pub fn map_shape(table: &Reader) -> Result<[usize; 3]> {
+        let wrong = |_| Error::BadData("features: maps are not of rank 3; run the features stage again".to_string());
+        table.shape(Self::MAP).try_into().map_err(wrong)
+    }
 
     /// Appends all but the tensors of what is seen of row `row` of `images`.
     pub fn push(&mut self, images: &ImageRows, row: usize, view: View) {

@@ -20,11 +20,6 @@ use crate::{
     item::{Item, of_grid, of_scene, of_tile, side},
 };
 
-/// A pattern of the defaults may name no probe, one that was written may not.
-pub(super) fn missing(given: &[String], default: &[String]) -> Missing {
-    if given == default { Missing::IsFine } else { Missing::IsAnError }
-}
-
 /// All items in the order of parts, and what they were made from.
 pub(super) fn items(
     stage: &Stage,
@@ -36,7 +31,7 @@ pub(super) fn items(
     let geometry = backbone.preprocessing().geometry;
     let mut inputs = vec![Reader::open(&source.images, &IMAGES)?.input()];
     let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
-    let missing = missing(&config.confident_for, &AttributeConfig::default().confident_for);
+    let missing = Missing::of(&config.confident_for, &AttributeConfig::default().confident_for);
     let judges = select("confident_for", &config.confident_for, &ids, missing)?;
     let (confident, input) = grid::confident(&stage.out, &judges, config.confidence)?;
     inputs.push(input);

@@ -77,9 +77,7 @@ fn index(reader: &Reader, config: &Config, layered: bool) -> Result<([Known; 3],
     let &[channels] = reader.shape(FeatureRows::EMBEDDING) else {
         return Err(Error::BadData("features: embeddings are not of rank 1; run the features stage again".into()));
     };
-    let &[_, height, width] = reader.shape(FeatureRows::MAP) else {
-        return Err(Error::BadData("features: maps are not of rank 3; run the features stage again".into()));
-    };
+    let [_, height, width] = FeatureRows::map_shape(reader)?;
     let mut splits = ["train", "validation", "test"].map(|name| {
         let split = Split::empty(channels, [height, width]);
         Known { name, split, places: Vec::new(), mapped: 0 }
