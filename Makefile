@@ -19,7 +19,7 @@ manifests = $(EXPERIMENTS:%=$(OUT)/%/$(1).manifest.json)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build test lint check-cuda pretrain clean-out
+.PHONY: all build test lint pretrain clean-out
 
 all: $(OUT)/report/report.manifest.json
 	@echo "report: $(OUT)/report/report.html"
@@ -52,15 +52,12 @@ $(OUT)/report/report.manifest.json: data/experiments/report.toml $(call manifest
 test: $(BUILT)
 	$(CARGO) test $(CARGO_FLAGS)
 
-# The same profile as everything else, so that nothing compiles twice.
+# The same profile as everything else, so that nothing compiles twice. With FEATURES=cuda also whether a build for NVIDIA GPUs
+# compiles, which needs neither a GPU nor a CUDA toolkit.
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --no-deps --lib
-
-# Whether a build for NVIDIA GPUs compiles, which needs neither a GPU nor a CUDA toolkit.
-check-cuda:
-	$(CARGO) check --release --workspace --features cuda
 
 # Trains the shipped backbones again, from nothing but the command and the seed. Hours, not minutes.
 pretrain: $(BUILT)

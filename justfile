@@ -14,9 +14,6 @@ test *args:
 lint *args:
     @make lint {{args}}
 
-check-cuda *args:
-    @make check-cuda {{args}}
-
 pretrain *args:
     @make pretrain {{args}}
 

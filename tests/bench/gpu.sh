@@ -23,6 +23,15 @@ build() {
   done
 }
 
+# A program compiles its kernels unless this file, looked for where it is started, says where they are kept; so a second run
+# shows what is left once they are.
+keep_kernels() {
+  mkdir -p "$out/kernels"
+  trap 'rm -f cubecl.toml' EXIT
+  local place; place=$(realpath "$out/kernels")
+  printf '[%s]\ncache = { file = "%s" }\n' autotune "$place" compilation "$place" >cubecl.toml
+}
+
 # What a command says goes to OUT/NAME.log; its seconds go into the table, on a GPU those of a second run too, because the
 # first also compiles kernels.
 row() {
@@ -84,6 +93,7 @@ run() {
     echo "|---|---|---|"
   } | tee "$table"
   export PROBESCOPE_DEVICE=$device
+  [[ $device == cpu || -e cubecl.toml ]] || keep_kernels
 
   row "parity" "$programs/parity" --test-threads 2
 

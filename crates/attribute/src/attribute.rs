@@ -4,7 +4,10 @@ mod items;
 mod rows;
 mod worker;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use features::{
     artifact::{Artifact, ArtifactSpec, Begin, Cells, Input, Reader, TableSpec},
@@ -14,6 +17,7 @@ use features::{
     network::Network,
     preprocess::Preprocessing,
     stage::{Bytes, Stage, behind},
+    table::IMAGES,
     tensor::Device,
 };
 use probe::{
@@ -120,7 +124,11 @@ impl Job {
         let device = stage.device()?;
         let backbone = source.load(&device)?;
         let trained = stage.out.join(PROBES_DIR);
-        backbone.preprocessing().check(&Reader::open(&trained, &PROBES)?, &trained)?;
+        let table = Reader::open(&trained, &PROBES)?;
+        backbone.preprocessing().check(&table, &trained)?;
+        table.check_current()?;
+        check_origin(&table, &backbone.input, "backbone", &trained)?;
+        check_origin(&table, &Reader::open(&source.images, &IMAGES)?.input(), "image table", &trained)?;
         let probes = probe::load(&stage.out, &device)?;
         let heads = heads(&config, &backbone.network, &probes)?;
         let (items, mut inputs) = items(stage, &config, &source, &backbone, &probes)?;
@@ -134,6 +142,17 @@ impl Job {
             }
         };
         Ok(Self { config, items, stored, inputs, backbone, heads, device })
+    }
+}
+
+/// Refuses probes that were not trained on features of this input.
+fn check_origin(probes: &Reader, input: &Input, what: &str, dir: &Path) -> Result<()> {
+    match probes.manifest().inputs.contains(input) {
+        true => Ok(()),
+        false => Err(Error::BadData(format!(
+            "{}: was trained on features of another {what} than [features] names now; run `features` and `probe` again",
+            dir.display()
+        ))),
     }
 }
 

@@ -60,7 +60,8 @@ pub fn build(labels: &[i32], size: usize, count: usize, targets: usize, seed: u6
     if count > 0 && by_class.len() < cells {
         return Err(Error::BadData(format!(
             "only {} classes have a tile that all chosen probes classify confidently, a {size} x {size} grid needs \
-             {cells}; lower `confidence` in [attribute], name fewer probes in `confident_for`, or train better probes",
+             {cells}; lower `confidence` in [attribute], name fewer probes in `confident_for`, train better probes, or set \
+             grids{size} = 0 where the data set has too few classes",
             by_class.len()
         )));
     }

@@ -90,7 +90,7 @@ impl Stored {
         let side = backbone.input_size;
         let remedy = match (lost.picture.height, lost.picture.width) == (side, side) {
             true => {
-                "add its split to `splits` in [features] and run the stage again, or set features = \"computed\" in [attribute]"
+                "add its split to `splits` in [features] and run `features` and `probe` again, or set features = \"computed\" in [attribute]"
             }
             false => {
                 "it has not the size that the backbone's features are made of; set features = \"computed\" in [attribute]"

@@ -24,7 +24,7 @@ use crate::smooth::Smoothing;
 use crate::table::{CURVES, SCORES};
 
 /// Raised when the same maps and configuration would get other scores.
-const ALGORITHM: u32 = 5;
+const ALGORITHM: u32 = 6;
 /// Directory of the curves.
 pub const CURVES_DIR: &str = "evaluate.curves";
 
@@ -97,7 +97,11 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
         let Some(tables) = next.take() else { break };
         let score = || score_part(&tables, &plan, inputs.sources());
         let read = || pending.get(at + 1).map(|&part| inputs.read_part(part)).transpose();
-        let (rows, following) = rayon::join(score, read);
+        // Scores come from this thread: an accelerator's memory belongs to the thread that asked for it.
+        let (rows, following) = std::thread::scope(|scope| {
+            let following = scope.spawn(read);
+            (score(), following.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
         let (rows, curves) = rows?;
         next = following?;
         maps += tables.count();
@@ -136,7 +140,11 @@ fn plan(config: &Config) -> Result<Plan> {
 
 impl Inputs {
     fn open(stage: &Stage, config: &Config, again: &Again) -> Result<Self> {
-        let open = |kind: ItemKind| Ok((kind, Reader::open(&stage.out.join(kind.dir()), &MAPS)?));
+        let open = |kind: ItemKind| {
+            let maps = Reader::open(&stage.out.join(kind.dir()), &MAPS)?;
+            maps.check_current()?;
+            Ok((kind, maps))
+        };
         let maps = ItemKind::kept(&stage.out)?.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let probes = Probes::read(&stage.out)?;
         let compact = CompactMaps::open(&stage.out)?;

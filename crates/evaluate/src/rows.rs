@@ -158,7 +158,7 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
     let known: Vec<Option<Known>> = known.collect::<Result<_>>()?;
     for &metric in &plan.metrics {
         let Some(peers) = metric.peers() else { continue };
-        for (at, value) in agreements(&order, &known, peers, probes)? {
+        for (at, value) in agreements(&order, &known, peers)? {
             scored[at].push(Scored { metric, smoothing: Smoothing::None, value, chance: None });
         }
     }
@@ -196,13 +196,13 @@ pub fn score_part(maps: &PartMaps, plan: &Plan, sources: Sources) -> Result<(Sco
 type Known<'a> = (&'a [f32], std::result::Result<Moments, Undefined>);
 
 /// Agreement of each map with its peers, by its position in `order`; `known` are those maps in that order that are compared.
-fn agreements(order: &[Row], known: &[Option<Known>], peers: Peers, probes: &Probes) -> Result<Vec<(usize, Score)>> {
-    let mut groups: HashMap<(&str, i32, &str, &str), Vec<usize>> = HashMap::new();
+fn agreements(order: &[Row], known: &[Option<Known>], peers: Peers) -> Result<Vec<(usize, Score)>> {
+    let mut groups: HashMap<(&str, i32, String, &str), Vec<usize>> = HashMap::new();
     for (position, row) in order.iter().enumerate().filter(|(position, _)| known[*position].is_some()) {
         let (item, target, probe_id, method) = row.key();
         let (target, probe) = match peers {
-            Peers::Targets => (-1, probe_id),
-            Peers::Seeds => (target, recipe(probe_id, probes.get(probe_id)?)),
+            Peers::Targets => (-1, probe_id.to_string()),
+            Peers::Seeds => (target, probe::id::name(probe_id)),
         };
         groups.entry((item, target, probe, method)).or_default().push(position);
     }
@@ -217,11 +217,6 @@ fn agreements(order: &[Row], known: &[Option<Known>], peers: Peers, probes: &Pro
         Ok(group.iter().copied().zip(agreement::scores(&maps)).collect::<Vec<_>>())
     };
     Ok(groups.par_iter().map(one).collect::<Result<Vec<_>>>()?.concat())
-}
-
-/// A probe's id without its seed: equal for probes that differ in the seed alone.
-fn recipe<'a>(probe_id: &'a str, probe: &ProbeIdentity) -> &'a str {
-    probe_id.strip_suffix(&format!("-s{}", probe.seed)).unwrap_or(probe_id)
 }
 
 impl Plan {

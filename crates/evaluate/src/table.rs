@@ -31,7 +31,7 @@ pub const SCORES: Table = Table {
         Column::new("head", Values::Text, "kind of probe head"),
         Column::new("loss", Values::Text, "loss that the probe was trained with"),
         Column::new("offset", Values::Text, "constant added to the logits: none or log_classes"),
-        Column::new("seed", Values::I64, "seed of the probe's training"),
+        Column::new("seed", Values::I64, "seed of the probe's initial weights"),
         Column::new(
             "method",
             Values::Text,
@@ -94,7 +94,7 @@ pub const CURVES: Table = Table {
         Column::new("target_class", Values::I32, "class whose confidence is followed"),
         Column::new("backbone", Values::Text, "frozen network under the probe"),
         Column::new("probe_id", Values::Text, "probe, unique in the experiment; control for random orders"),
-        Column::new("seed", Values::I64, "seed of the probe's training"),
+        Column::new("seed", Values::I64, "seed of the probe's initial weights"),
         Column::new(
             "method",
             Values::Text,

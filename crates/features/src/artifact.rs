@@ -10,6 +10,7 @@
 mod arrays;
 mod cells;
 mod columns;
+mod current;
 mod fingerprint;
 mod manifest;
 mod markdown;

@@ -7,6 +7,7 @@ pub mod backbone;
 pub mod cli;
 pub mod error;
 pub mod extract;
+pub mod failure;
 pub mod images;
 pub mod import;
 pub mod mask;

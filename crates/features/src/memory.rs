@@ -40,6 +40,27 @@ pub fn free(device: &Device) -> Option<f64> {
     }
 }
 
+/// Share of free memory up to which one tensor is safe on an accelerator. cubecl's largest page is a quarter of all memory, and
+/// what is worked out of the tensor takes another.
+const TENSOR: f64 = 1.0 / 8.0;
+
+/// Whether a single tensor of so many bytes can be had on `device`, with room to work on it.
+pub fn holds(device: &Device, bytes: f64) -> bool {
+    match device {
+        Device::Flex(_) => true,
+        _ => free(device).is_none_or(|free| bytes <= TENSOR * free),
+    }
+}
+
+/// Gives memory that no tensor uses back to `device`, where a backend keeps it for tensors of the same size.
+pub fn give_back(device: &Device) {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => <burn::backend::Cuda as burn::tensor::backend::Backend>::memory_cleanup(cuda),
+        _ => {}
+    }
+}
+
 /// Bytes of the host's memory that programs can still have: what the kernel can give without swapping, and no more than
 /// a control group leaves; none where the system does not tell.
 pub fn available() -> Option<f64> {

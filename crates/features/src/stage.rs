@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-pub use batch::{Batch, BatchArgs, Batches, Need, side_by_side};
+pub use batch::{Batch, BatchArgs, Batches, Need, each, side_by_side};
 pub use behind::behind;
 pub use bytes::Bytes;
 pub use exit::{main, run};

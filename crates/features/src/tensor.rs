@@ -5,6 +5,8 @@
 
 use burn::tensor::{Float, TensorData};
 
+use crate::failure;
+
 /// A tensor of rank `D` on whichever device it was made for.
 pub type Tensor<const D: usize, K = Float> = burn::tensor::Tensor<burn::Dispatch, D, K>;
 
@@ -27,8 +29,15 @@ pub fn from_vec<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &De
 }
 
 /// The row-major values of a float32 tensor, copied from its device.
+///
+/// Unwinds with [`failure::DeviceFailed`] where a device failed, unless [`failure::catch`] is there to be told.
 pub fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().into_vec().expect("all float tensors of this project are float32")
+    let values = |data: TensorData| data.into_vec().expect("all float tensors of this project are float32");
+    if let Device::Flex(_) = tensor.device() {
+        return values(tensor.into_data());
+    }
+    let count = tensor.dims().iter().product();
+    failure::checked(|| tensor.try_into_data().map(values).map_err(|error| error.to_string()), || vec![0.0; count])
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod exact;
+pub mod id;
 pub mod import;
 pub mod job;
 pub mod linear;

@@ -2,8 +2,8 @@
 
 use features::error::Result;
 use features::network::{BcosConv, ChannelScale, Conv, Layer, Network};
+use features::stage::each;
 use features::tensor::{Device, from_vec, to_vec};
-use rayon::prelude::*;
 
 use crate::data::{Batch, Form, Split};
 use crate::score::{Score, Tally};
@@ -85,8 +85,8 @@ pub fn each_logits(
         split.visit(form, &all, BATCH, |batch| {
             let values: Vec<f32> = batch.all_features().flatten().copied().collect();
             let inputs = from_vec(values, [batch.len(), split.channels, height, width], device);
-            let logits: Vec<Vec<f32>> =
-                chosen.par_iter().map(|&place| to_vec(networks[place].forward(inputs.clone()))).collect();
+            let logits =
+                each(device, chosen.iter().collect(), |&place| to_vec(networks[place].forward(inputs.clone())));
             chosen.iter().zip(logits).for_each(|(&place, logits)| look(place, &batch, logits));
             Ok(())
         })?;

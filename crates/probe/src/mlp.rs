@@ -13,8 +13,8 @@ mod product;
 mod training;
 
 use features::error::Result;
-use features::stage::Batches;
-use rayon::prelude::*;
+use features::stage::{Batches, each};
+use features::tensor::Device;
 
 use crate::job::Job;
 use crate::lower::scores;
@@ -25,8 +25,9 @@ use crate::weights::Weights;
 use maps::Maps;
 use training::Training;
 
-/// Trains the heads on the maps the split keeps; the result is in the order of `specs`. Each has a thread to itself
-/// where maps are in memory; where they are read, all heads take a batch before the next one, so that an epoch reads once.
+/// Trains the heads on the maps the split keeps; the result is in the order of `specs`. On the CPU each has a thread to
+/// itself where maps are in memory. Where they are read, or on an accelerator, all heads take a batch before the next one, so
+/// that an epoch reads or gathers it once.
 ///
 /// # Errors
 /// A checkpoint that cannot be read or written, maps that cannot be read.
@@ -36,10 +37,12 @@ pub fn train(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
     let mut trained = Vec::with_capacity(specs.len());
     for members in numbered.chunk_by(|(_, a), (_, b)| (a.scaling, a.batch) == (b.scaling, b.batch)) {
         let maps = Maps::new(job.train, members[0].1.scaling, job.context)?;
-        let together = |at_once: usize| if held { 1 } else { at_once };
-        let parts = Batches::new(job.context.device.clone(), members.len()).run(|at_once| -> Result<Vec<_>> {
+        let device = &job.context.device;
+        let parts = Batches::new(device.clone(), members.len()).run(|at_once| -> Result<Vec<_>> {
+            let together = if held && matches!(device, Device::Flex(_)) { 1 } else { at_once };
             let train = |some: &[(usize, &ProbeSpec)]| -> Result<Vec<_>> {
-                some.par_chunks(together(at_once)).map(|part| side_by_side(part, &maps, job)).collect()
+                let parts = some.chunks(together).collect();
+                each(device, parts, |part| side_by_side(part, &maps, job)).into_iter().collect()
             };
             Ok(members.chunks(at_once).map(train).collect::<Result<Vec<_>>>()?.concat())
         })??;
@@ -51,6 +54,7 @@ pub fn train(specs: &[ProbeSpec], job: &Job) -> Result<Vec<Trained>> {
 /// Trains some heads on the same batches, a batch at a time.
 fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result<Vec<Trained>> {
     let Some((_, first)) = specs.first() else { return Ok(Vec::new()) };
+    let device = &job.context.device;
     let mut heads: Vec<Training> = specs.iter().map(|&(place, spec)| Training::begin(spec, place, maps, job)).collect();
     heads.iter_mut().try_for_each(|head| head.resume(job))?;
     let begun = heads.iter().map(|head| head.epochs).min().unwrap_or(0);
@@ -61,14 +65,14 @@ fn side_by_side(specs: &[(usize, &ProbeSpec)], maps: &Maps, job: &Job) -> Result
             continue;
         }
         maps.visit(&maps.order(job.context.seed, epoch), first.batch, |cells, labels| {
-            taking.par_iter_mut().for_each(|head| head.step(&cells, &labels));
+            each(device, taking.iter_mut().collect(), |head| head.step(&cells, &labels));
         })?;
         end_epoch(&mut taking, job)?;
     }
     heads.iter_mut().try_for_each(Training::settle)?;
     let all = job.train.all_rows();
     maps.visit(&all[..maps.len()], first.batch, |cells, labels| {
-        heads.par_iter_mut().for_each(|head| head.tally(&cells, &labels, maps.len()));
+        each(device, heads.iter_mut().collect(), |head| head.tally(&cells, &labels, maps.len()));
     })?;
     Ok(heads.into_iter().map(Training::end).collect())
 }

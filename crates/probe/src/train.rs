@@ -31,7 +31,7 @@ use crate::trained::{Context, Status};
 use crate::weights::to_safetensors;
 
 /// Raised when the same configuration would give other probes.
-const ALGORITHM: u32 = 7;
+const ALGORITHM: u32 = 8;
 
 /// Runs the stage.
 ///
@@ -120,7 +120,8 @@ fn spec(stage: &Stage, config: &Config, imports: &[WeightFile], reader: &Reader)
         path: stage.out.join(PROBES_DIR),
         algorithm: ALGORITHM,
         config: serde_json::json!({ "probe": serde_json::to_value(config).map_err(bug)?, "seed": stage.seed }),
-        inputs: [reader.input()].into_iter().chain(files).collect(),
+        // What the features were made from is named too, so that `attribute` can refuse another backbone or other images.
+        inputs: [reader.input()].into_iter().chain(reader.manifest().inputs.clone()).chain(files).collect(),
         tables: vec![
             table(&PROBES, PROBES_DIR),
             table(&WEIGHTS, WEIGHTS_DIR),

@@ -6,7 +6,7 @@
 use crate::gallery::seed_of;
 use crate::heatmap::{self, Frame, Map};
 use crate::roles::{Backbone, Metric, Roles};
-use crate::scores::{Group, Scores, probe_name};
+use crate::scores::{Group, Scores};
 use crate::summary::shown;
 use attribute::compact::CompactMaps;
 use attribute::table::{MAPS, MapRows};
@@ -140,7 +140,7 @@ pub fn read(
 fn add(rows: &MapRows, method: &str, ranked: &[Ranked], sums: &mut [Sums]) {
     let pixels = rows.map.len() / rows.len().max(1);
     for row in (0..rows.len()).filter(|&row| rows.method[row] == method) {
-        let name = probe_name(&rows.probe_id[row]);
+        let name = probe::id::name(&rows.probe_id[row]);
         let Some(at) = ranked.iter().position(|ranked| ranked.probe == name) else { continue };
         let Some(seed) = seed_of(&rows.probe_id[row]) else { continue };
         let place = (rows.item[row].as_str(), rows.target_index[row], seed);
@@ -275,10 +275,7 @@ mod tests {
         let cells = |from: i64| {
             let cell = move |at: i64| {
                 let value = (at != 7).then_some(at as f64 / 100.0);
-                (
-                    format!("grid3/{:04}", at % 50),
-                    Cell { item: 0, target: 0, seed: from + at / 50, value, chance: None },
-                )
+                (format!("grid3/{:04}", at % 50), Cell { seed: from + at / 50, value, ..Cell::default() })
             };
             (0..100).map(cell).collect()
         };

@@ -24,7 +24,7 @@ pub struct Sample {
 pub struct Estimate {
     /// Mean of all values.
     pub mean: f64,
-    /// Lower end.
+    /// Lower end; the mean where there is no [`Estimate::interval`].
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -37,6 +37,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The interval; none of a single item, which says nothing of others.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        (self.items > 1).then_some((self.low, self.high))
+    }
+
     /// The estimate with its interval cut to what is possible.
     pub fn within(self, bounds: Option<(f64, f64)>) -> Self {
         let Some((least, most)) = bounds else { return self };
@@ -257,9 +262,11 @@ mod tests {
     }
 
     #[test]
-    fn one_item_with_one_seed_has_an_interval_of_no_width() {
-        let found = estimate(&[sample(0, 0, 2.0), sample(0, 0, 4.0)], 100, &mut rng("one")).expect("two values");
-        assert_eq!((found.low, found.mean, found.high), (3.0, 3.0, 3.0));
+    fn one_item_has_no_interval() {
+        for seed in [0, 1] {
+            let found = estimate(&[sample(0, 0, 2.0), sample(0, seed, 4.0)], 100, &mut rng("one")).expect("two values");
+            assert_eq!((found.mean, found.interval()), (3.0, None));
+        }
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub struct Row {
     pub points: Vec<Point>,
     /// Text on the right, e.g. the number; may be empty.
     pub note: String,
-    /// The best value that is possible in this row, drawn as a tick; none where there is no such bound.
-    pub ceiling: Option<f64>,
+    /// Value of a map that covers the target's cell evenly, drawn as a tick; none where it is not known.
+    pub even_cell: Option<f64>,
 }
 
 /// One panel.
@@ -190,9 +190,9 @@ impl Chart {
             }
             let middle = top + HEAD + row_height * (at as f64 + 0.5);
             svg.text((from - 12.0, middle + 4.5), Anchor::End, "", &fitted(&row.label, labels));
-            if let Some(ceiling) = row.ceiling {
+            if let Some(even_cell) = row.even_cell {
                 let half = 0.34 * row_height;
-                svg.line((x(ceiling), middle - half), (x(ceiling), middle + half), "ceiling");
+                svg.line((x(even_cell), middle - half), (x(even_cell), middle + half), "even_cell");
             }
             for (place, point) in row.points.iter().enumerate() {
                 let y = middle + 11.0 * (place as f64 - (row.points.len() as f64 - 1.0) / 2.0);
@@ -250,7 +250,7 @@ mod tests {
         let estimate = Estimate { mean: 50.0, low: 40.0, high: 60.0, n: 3, items: 3, seeds: 1 };
         for (panels, mark) in [(0, Mark::Dot), (1, Mark::Bar), (2, Mark::Dot), (5, Mark::Dot)] {
             let points = vec![Point { series: 0, estimate }, Point { series: 1, estimate }];
-            let row = Row { label: "a<b".into(), points, note: "+1".into(), ceiling: Some(90.0) };
+            let row = Row { label: "a<b".into(), points, note: "+1".into(), even_cell: Some(90.0) };
             let panel = Panel { title: "t".into(), rows: vec![row; 3], reference: Some((11.1, "chance".into())) };
             let chart = Chart {
                 title: "x".into(),

@@ -21,18 +21,24 @@ pub fn all(findings: &Findings) -> Vec<(&'static str, String)> {
 }
 
 fn means(findings: &Findings) -> String {
-    let mut lines = vec![header(&column::KEY, &[column::CHANCE, column::SKIPPED])];
+    let mut lines = vec![header(&column::KEY, &[column::CHANCE, column::SKIPPED, column::EMPTY_AS_ZERO])];
     for found in findings.summaries.means.iter().chain(&findings.summaries.controls) {
-        let tail = [optional(found.chance), found.skipped.to_string()];
+        let tail = [optional(found.chance), found.skipped.to_string(), optional(found.empty_as_zero)];
         lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
     }
     lines.concat()
 }
 
 fn differences(findings: &Findings) -> String {
-    let mut lines = vec![header(&column::KEY, &[&[column::BASELINE, column::SKIPPED][..], &column::TESTED].concat())];
+    let mut lines = vec![header(
+        &column::KEY,
+        &[&[column::BASELINE, column::SKIPPED][..], &column::TESTED, &[column::EMPTY_AS_ZERO]].concat(),
+    )];
     for found in &findings.summaries.differences {
-        let tail = [found.baseline.clone(), found.skipped.to_string()].into_iter().chain(tested(found.significance));
+        let tail = [found.baseline.clone(), found.skipped.to_string()]
+            .into_iter()
+            .chain(tested(found.significance))
+            .chain([optional(found.empty_as_zero.map(|zero| zero.mean))]);
         lines.push(line(key(&found.key).into_iter().chain(numbers(found.estimate.as_ref())).chain(tail)));
     }
     lines.concat()
@@ -170,8 +176,8 @@ fn numbers(estimate: Option<&Estimate>) -> [String; 6] {
     match estimate {
         Some(e) => [
             e.mean.to_string(),
-            e.low.to_string(),
-            e.high.to_string(),
+            optional(e.interval().map(|(low, _)| low)),
+            optional(e.interval().map(|(_, high)| high)),
             e.n.to_string(),
             e.items.to_string(),
             e.seeds.to_string(),

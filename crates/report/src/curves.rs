@@ -6,7 +6,7 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
-use crate::scores::{Cell, probe_name, probe_seed};
+use crate::scores::{Cell, Empty};
 use crate::summary::Resampling;
 use crate::svg::{Anchor, Svg, ticks};
 use evaluate::controls::RANDOM;
@@ -75,10 +75,10 @@ pub fn read(experiment: &Path, name: &str) -> Result<Vec<Curves>> {
             let random = rows.method[row].strip_prefix(RANDOM).and_then(|rest| rest.strip_prefix(':'));
             let (method, id) =
                 random.map_or((rows.method[row].as_str(), rows.probe_id[row].as_str()), |id| (RANDOM, id));
-            let seed = random.map_or(rows.seed[row], |id| probe_seed(id).unwrap_or_default());
-            let key = [name.to_string(), rows.backbone[row].clone(), method.to_string(), probe_name(id)];
+            let seed = random.map_or(rows.seed[row], |id| probe::id::seed(id).unwrap_or_default());
+            let key = [name.to_string(), rows.backbone[row].clone(), method.to_string(), probe::id::name(id)];
             let value = rows.relative[row];
-            let cell = Cell { item, target: rows.target_index[row], seed, value, chance: None };
+            let cell = Cell { item, target: rows.target_index[row], seed, value, ..Cell::default() };
             // Shares are not negative, so their bits are in their order.
             found.entry(key).or_default().entry(rows.removed[row].to_bits()).or_default().push(cell);
         }
@@ -97,7 +97,8 @@ pub fn means(curves: &[Curves], roles: &Roles, resampling: Resampling) -> Vec<Me
         // One stream a curve: all its points see the same resamples.
         let rng = stream(resampling.seed, &["curve", experiment, backbone, method, probe]);
         let point = |(share, cells): &(f64, Vec<Cell>)| {
-            let estimate = bootstrap::estimate(&pairs::values(cells), resampling.resamples, &mut rng.clone());
+            let estimate =
+                bootstrap::estimate(&pairs::values(cells, Empty::LeftOut), resampling.resamples, &mut rng.clone());
             Some((*share, estimate?))
         };
         let [experiment, backbone, method, probe] = [experiment, backbone, method, probe].map(String::clone);
@@ -180,7 +181,7 @@ fn numbers(title: &str, lines: &[Line]) -> Panel {
         label: format!("{} % removed", labels::number(100.0 * f64::from_bits(bits), 1)),
         points,
         note: String::new(),
-        ceiling: None,
+        even_cell: None,
     };
     Panel { title: title.to_string(), rows: rows.into_iter().map(row).collect(), reference: None }
 }
@@ -250,7 +251,7 @@ pub fn made_up(experiment: &str, backbone: &str, method: &str) -> Vec<Curves> {
         let cells = |share: f64| {
             let cell = |at: u32| {
                 let value = 1.0 - (share * (1.0 + 0.01 * f64::from(at % 7))).powf(power).min(1.0);
-                Cell { item: at / 3, target: 0, seed: i64::from(at % 3), value: Some(value), chance: None }
+                Cell { item: at / 3, seed: i64::from(at % 3), value: Some(value), ..Cell::default() }
             };
             (0..60).map(cell).collect()
         };

@@ -3,12 +3,13 @@
 //! The paper says that the loss matters much more than the pre-training. Two backbones differ in more than their
 //! pre-training, so a small share of the loss would not refute it; a large one supports it.
 
-use crate::bootstrap::{self, Estimate, quantile};
+use crate::bootstrap::{self, Estimate, Sample, quantile};
 use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
-use crate::scores::{Group, Scores};
+use crate::scores::{Cell, Empty, Group, Scores};
 use crate::summary::{Resampling, shown};
 use features::random::stream;
+use std::collections::HashSet;
 
 /// Shares of the variance among the means of all backbones under both losses, for one method.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +60,9 @@ fn decompose(
     let (mut means, mut draws) = (Vec::new(), Vec::new());
     let (mut n, mut items, mut seeds) = (0, 0, usize::MAX);
     for backbone in backbones {
-        for probe in [&roles.ce, &roles.bce] {
-            let samples = pairs::values(&find(backbone, probe)?.cells);
+        for (probe, other) in [(&roles.ce, &roles.bce), (&roles.bce, &roles.ce)] {
+            let [cells, others] = [probe, other].map(|probe| find(backbone, probe).map(|group| group.cells.as_slice()));
+            let samples = shared(cells?, others?);
             // One stream for both losses: the same items and seeds are drawn, as they are the same maps' subjects.
             let keys = ["variance", &backbone.experiment, &backbone.name, metric.name(), method];
             let found = bootstrap::estimate(&samples, 1, &mut stream(resampling.seed, &keys))?;
@@ -69,15 +71,24 @@ fn decompose(
             draws.push(bootstrap::draws(&samples, resampling.resamples, &mut stream(resampling.seed, &keys)));
         }
     }
-    let exact = shares(&means)?;
     let resampled: Vec<[f64; 3]> = (0..draws.iter().map(Vec::len).min()?)
-        .filter_map(|at| shares(&draws.iter().map(|draws| draws[at]).collect::<Vec<_>>()))
+        .map(|at| parts(&draws.iter().map(|draws| draws[at]).collect::<Vec<_>>()))
         .collect();
+    // METHOD: a sum of squares of noisy means holds the noise's, too. Resampled means hold it once more, so that the excess of
+    // their mean is what to take off the sum once, and off a resampled one twice.
+    let parts = parts(&means);
+    let noise = [0, 1, 2].map(|of| {
+        let mean = resampled.iter().map(|parts| parts[of]).sum::<f64>() / resampled.len().max(1) as f64;
+        (mean - parts[of]).max(0.0)
+    });
+    let less = |parts: [f64; 3], times: f64| shares([0, 1, 2].map(|of| (parts[of] - times * noise[of]).max(0.0)));
+    let exact = less(parts, 1.0)?;
+    let resampled: Vec<[f64; 3]> = resampled.into_iter().filter_map(|parts| less(parts, 2.0)).collect();
     let estimate = |of: usize| {
         let mut sorted: Vec<f64> = resampled.iter().map(|shares| shares[of]).collect();
         sorted.sort_by(f64::total_cmp);
         let at = |q| quantile(&sorted, q).unwrap_or(exact[of]);
-        Estimate { mean: exact[of], low: at(0.025), high: at(0.975), n, items, seeds }
+        Estimate { mean: exact[of], low: at(0.025).min(exact[of]), high: at(0.975).max(exact[of]), n, items, seeds }
     };
     Some(Decomposition {
         metric,
@@ -90,17 +101,31 @@ fn decompose(
     })
 }
 
-/// Shares of loss, backbone and interaction; `means` are pairs (loss 0, loss 1), one a backbone. None without variance.
+/// Values of the maps that are defined under both losses, so that both means are of the same maps.
+fn shared(cells: &[Cell], others: &[Cell]) -> Vec<Sample> {
+    let key = |cell: &Cell| (cell.item, cell.target, cell.seed);
+    let defined: HashSet<_> = others.iter().filter(|cell| cell.value.is_some()).map(key).collect();
+    let both: Vec<Cell> = cells.iter().filter(|cell| defined.contains(&key(cell))).copied().collect();
+    pairs::values(&both, Empty::LeftOut)
+}
+
+/// Each part's share of their sum; none without variance.
+fn shares(parts: [f64; 3]) -> Option<[f64; 3]> {
+    let total: f64 = parts.iter().sum();
+    (total > 0.0).then(|| parts.map(|part| part / total))
+}
+
+/// Sums of squares of loss, backbone and interaction; `means` are pairs (loss 0, loss 1), one a backbone.
 // METHOD: two-way analysis of variance of the cell means m[b, l], each cell counted once: SS_loss = B sum over l of
-// (m[., l] - m)^2, SS_backbone = 2 sum over b of (m[b, .] - m)^2, SS_interaction = the rest; shares of their sum.
-fn shares(means: &[f64]) -> Option<[f64; 3]> {
+// (m[., l] - m)^2, SS_backbone = 2 sum over b of (m[b, .] - m)^2, SS_interaction = the rest.
+fn parts(means: &[f64]) -> [f64; 3] {
     let backbones = means.len() as f64 / 2.0;
     let grand = means.iter().sum::<f64>() / means.len() as f64;
     let total: f64 = means.iter().map(|mean| (mean - grand).powi(2)).sum();
     let of_loss = |loss: usize| means.iter().skip(loss).step_by(2).sum::<f64>() / backbones;
     let loss: f64 = (0..2).map(|at| backbones * (of_loss(at) - grand).powi(2)).sum();
     let backbone: f64 = means.chunks(2).map(|pair| 2.0 * ((pair[0] + pair[1]) / 2.0 - grand).powi(2)).sum();
-    (total > 0.0).then(|| [loss / total, backbone / total, (1.0 - (loss + backbone) / total).max(0.0)])
+    [loss, backbone, (total - loss - backbone).max(0.0)]
 }
 
 #[cfg(test)]
@@ -115,10 +140,10 @@ mod tests {
             ([0.2, 0.8, 0.8, 0.2], [0.0, 0.0, 1.0]),
             ([0.0, 2.0, 1.0, 3.0], [0.8, 0.2, 0.0]),
         ] {
-            let found = shares(&means).expect("they vary");
+            let found = shares(parts(&means)).expect("they vary");
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{means:?}: {found:?}");
         }
-        assert_eq!(shares(&[0.5; 4]), None);
+        assert_eq!(shares(parts(&[0.5; 4])), None);
     }
 
     #[test]

@@ -2,15 +2,19 @@
 
 use crate::bootstrap::Estimate;
 use crate::chart::{Chart, Mark, Panel, Point, Row};
+use crate::family;
 use crate::figures::scaled;
 use crate::findings::Findings;
 use crate::labels;
-use crate::roles::{Backbone, Metric};
+use crate::roles::Backbone;
+use crate::scores::Scores;
+use crate::summary::Resampling;
 
 /// A kind of probes whose depths are compared: name, and what a probe's name is at a depth.
-type Kind = (&'static str, fn(usize) -> String);
+pub type Kind = (&'static str, fn(usize) -> String);
 
-const KINDS: [Kind; 4] = [
+/// Kinds of probes that are trained with several depths.
+pub const KINDS: [Kind; 4] = [
     ("B-cos layers, BCE", |depth| format!("bcos{depth}_offset-bce")),
     ("B-cos layers, CE", |depth| format!("bcos{depth}_offset-ce")),
     ("MLP, BCE", |depth| layered(depth, "bce")),
@@ -29,44 +33,48 @@ fn layered(depth: usize, loss: &str) -> String {
 
 /// A panel a backbone, a row a depth. Kinds that have one depth only say nothing and are left out.
 pub fn chart(findings: &Findings) -> Chart {
-    let several =
-        |(_, name): &&Kind| findings.backbones.iter().any(|backbone| depths(findings, backbone, name).len() > 1);
-    let kinds: Vec<_> = KINDS.iter().filter(several).collect();
-    let panel = |backbone: &Backbone| {
-        let known: Vec<Vec<(usize, Estimate)>> =
-            kinds.iter().map(|(_, name)| depths(findings, backbone, name)).collect();
-        let compared = || known.iter().enumerate().filter(|(_, found)| found.len() > 1);
+    let several = |kind: &usize| findings.depths.iter().any(|depths| depths[*kind].len() > 1);
+    let kinds: Vec<usize> = (0..KINDS.len()).filter(several).collect();
+    let panel = |(backbone, depths): (&Backbone, &[Depths; KINDS.len()])| {
+        let compared = || kinds.iter().map(|kind| &depths[*kind]).enumerate().filter(|(_, found)| found.len() > 1);
         let row = |depth: usize| {
-            let of = |(series, found): (usize, &Vec<(usize, Estimate)>)| {
+            let of = |(series, found): (usize, &Depths)| {
                 let (_, estimate) = found.iter().find(|(known, _)| *known == depth)?;
                 Some(Point { series, estimate: *estimate })
             };
             let points: Vec<Point> = compared().filter_map(of).collect();
             let label = if depth == 1 { "1 layer".to_string() } else { format!("{depth} layers") };
-            (!points.is_empty()).then_some(Row { label, points, note: String::new(), ceiling: None })
+            (!points.is_empty()).then_some(Row { label, points, note: String::new(), even_cell: None })
         };
         let title = format!("{} · {}", backbone.name, labels::method(backbone.main_method()));
         Panel { title, rows: (1..=DEPTHS).filter_map(row).collect(), reference: None }
     };
-    let panels: Vec<Panel> = findings.backbones.iter().map(panel).filter(|panel| !panel.rows.is_empty()).collect();
+    let panels: Vec<Panel> =
+        findings.backbones.iter().zip(&findings.depths).map(panel).filter(|panel| !panel.rows.is_empty()).collect();
     Chart {
         title: "Grid pointing game by depth of the probe".into(),
         axis: "GridPG (%)".into(),
         range: (0.0, 100.0),
-        series: kinds.iter().map(|(name, _)| name.to_string()).collect(),
+        series: kinds.iter().map(|kind| KINDS[*kind].0.to_string()).collect(),
         mark: Mark::Dot,
         panels,
     }
 }
 
-/// The depths that there are of a kind, with their means in percent.
-fn depths(findings: &Findings, backbone: &Backbone, name: &fn(usize) -> String) -> Vec<(usize, Estimate)> {
-    let of = |depth: usize| {
-        let method = backbone.main_method();
-        let found = findings.summaries.mean(backbone, Metric::GridPointingGame, method, &name(depth))?.estimate?;
-        Some((depth, scaled(&found, 100.0)))
-    };
-    (1..=DEPTHS).filter_map(of).collect()
+/// The depths of one kind that a backbone has, with their means in percent.
+pub type Depths = Vec<(usize, Estimate)>;
+
+/// The depths of each kind on a backbone, over the seeds that all depths of the kind share.
+pub fn of(scores: &Scores, backbone: &Backbone, resampling: Resampling) -> [Depths; KINDS.len()] {
+    KINDS.map(|(_, name)| {
+        let probes: Vec<String> = (1..=DEPTHS).map(name).collect();
+        let found = family::of(scores, backbone, &probes, resampling);
+        let depth = |(depth, probe): (usize, &String)| {
+            let found = found.iter().find(|found| found.key.probe == *probe)?;
+            Some((depth, scaled(&found.estimate?, 100.0)))
+        };
+        (1..).zip(&probes).filter_map(depth).collect()
+    })
 }
 
 #[cfg(test)]
@@ -74,7 +82,7 @@ mod tests {
     use super::*;
     use crate::findings::Inputs;
     use crate::roles::Roles;
-    use crate::scores::{Cell, Raw, Scores};
+    use crate::scores::{Cell, Raw};
 
     #[test]
     fn kinds_with_several_depths_are_compared() {
@@ -82,7 +90,7 @@ mod tests {
             let key = crate::fake::key("a", "lrp", probe);
             let cell = |item: u32| {
                 let value = Some(level + f64::from(item % 5) / 100.0);
-                (format!("grid3/{item}"), Cell { item: 0, target: 0, seed: 0, value, chance: None })
+                (format!("grid3/{item}"), Cell { value, ..Cell::default() })
             };
             Raw { key, higher_is_better: true, cells: (0..20).map(cell).collect() }
         };

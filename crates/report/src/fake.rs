@@ -109,7 +109,7 @@ fn sanity(experiment: &str, backbone: &str, method: &str) -> Vec<Raw> {
             let cell = |item: u32| {
                 let mut rng = stream(6, &[experiment, method, probe, variant, &item.to_string()]);
                 let value = Some(center + 0.04 * normal(&mut rng));
-                (format!("grid3/{item:04}"), Cell { item: 0, target: 0, seed: 0, value, chance: None })
+                (format!("grid3/{item:04}"), Cell { value, ..Cell::default() })
             };
             rows.push(Raw { key, higher_is_better: false, cells: (0..8).map(cell).collect() });
         }
@@ -153,8 +153,17 @@ fn cells(key: Key, metric: Metric, at: usize, levels: [f64; 7]) -> Raw {
                 let value = center + hard * f64::from(u8::from(chance.is_some())) + spread * normal(&mut rng);
                 let value = if chance.is_some() { value.clamp(0.0, 1.0) } else { value };
                 let undefined = lrp && uniform(&mut rng) < 0.01 && key.probe == "shift_down-ce";
-                found
-                    .push((name.clone(), Cell { item: 0, target, seed, value: (!undefined).then_some(value), chance }));
+                found.push((
+                    name.clone(),
+                    Cell {
+                        target,
+                        seed,
+                        value: (!undefined).then_some(value),
+                        empty: undefined,
+                        chance,
+                        ..Cell::default()
+                    },
+                ));
             }
         }
     }
@@ -316,9 +325,7 @@ pub fn findings_of_many(more: usize) -> Findings {
                     let mut rng = stream(8, &[experiment, &probe, metric.name(), &item.to_string()]);
                     Some((0.5 + spread * (uniform(&mut rng) - 0.5)).clamp(0.0, 1.0))
                 };
-                let cell = |item: u32| {
-                    (format!("grid3/{item:04}"), Cell { item: 0, target: 0, seed: 0, value: value(item), chance: None })
-                };
+                let cell = |item: u32| (format!("grid3/{item:04}"), Cell { value: value(item), ..Cell::default() });
                 rows.push(Raw { key, higher_is_better: true, cells: (0..8).map(cell).collect() });
             }
             let known = inputs.predictions[at].probes["linear-bce"].iter().take(60).cloned().collect();

@@ -8,6 +8,7 @@ use crate::findings::Findings;
 use crate::labels;
 use crate::roles::{Backbone, Metric};
 use crate::scatter;
+use crate::summary::Summary;
 use crate::svg::Svg;
 use evaluate::controls::Control;
 
@@ -41,8 +42,8 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "Where maps point, by method and probe",
             format!(
                 "Share of positive relevance in the right cell of a grid of images. Same backbone, same grids: only the probe on top \
-                 differs. Dashed: a map that knows nothing. Upright tick: the most that the method's smoothing allows, a map that \
-                 covers the cell exactly. {intervals}"
+                 differs. Dashed: a map that knows nothing. Upright tick: a map that covers the cell evenly, smoothed as the method's maps \
+                 are; one that keeps to the middle of the cell can pass it. {intervals}"
             ),
             localisation(findings),
         ),
@@ -59,7 +60,7 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "One CE probe under shifts of its class weights",
             "Adding one vector to all class weights moves all logits alike, so softmax, accuracy and loss stay as they are: blue and \
              grey bars are one classifier. Fitted: the shift that a sigmoid loss likes best, without retraining. Orange: a probe \
-             retrained with BCE."
+             retrained with BCE. Means over the seeds that all bars of a panel have."
                 .to_string(),
             shift(findings),
         ),
@@ -68,7 +69,8 @@ pub fn all(findings: &Findings) -> Vec<Figure> {
             "Probes of more layers",
             format!(
                 "GridPG of each backbone's main method over the number of the probe's layers. A layered probe of one layer \
-                 is a linear one; B-cos layers carry the constant logit offset. {intervals}"
+                 is a linear one; B-cos layers carry the constant logit offset. Means over the seeds that all depths of a kind \
+                 have. {intervals}"
             ),
             depth::chart(findings),
         ),
@@ -135,9 +137,9 @@ fn localisation(findings: &Findings) -> Chart {
                 Some(Point { series, estimate: scaled(&estimate, 100.0) })
             };
             let points = probes.iter().enumerate().filter_map(point).collect();
-            let ceiling =
+            let even_cell =
                 findings.summaries.control(backbone, metric, Control::Oracle, method).map(|best| 100.0 * best);
-            Row { label: labels::method(method), points, note: String::new(), ceiling }
+            Row { label: labels::method(method), points, note: String::new(), even_cell }
         };
         (backbone.methods.iter().map(row).collect(), chance)
     });
@@ -165,7 +167,7 @@ fn differences(findings: &Findings) -> Chart {
                 |series, estimate: Option<Estimate>| estimate.map(|e| Point { series, estimate: scaled(&e, 100.0) });
             let points = [point(0, grid), point(1, scene), point(2, masks)].into_iter().flatten().collect();
             let note = grid.map(|e| labels::signed(100.0 * e.mean, 1)).unwrap_or_default();
-            Row { label: labels::method(method), points, note, ceiling: None }
+            Row { label: labels::method(method), points, note, even_cell: None }
         };
         (backbone.methods.iter().map(row).collect(), Some((0.0, String::new())))
     });
@@ -185,36 +187,28 @@ fn differences(findings: &Findings) -> Chart {
 
 fn shift(findings: &Findings) -> Chart {
     let (metric, roles) = (Metric::GridPointingGame, &findings.roles);
-    let rows = [
-        (&roles.shift_up, "CE, shifted up", 4),
-        (&roles.ce, "CE", 0),
-        (&roles.shift_down, "CE, shifted down", 4),
-        (&roles.shift_fit, "CE, shift fitted", 4),
-        (&roles.bce, "BCE (retrained)", 1),
-    ];
-    let mut panels = panels(findings, |backbone| {
-        let row = |(probe, label, series): &(&String, &str, usize)| {
-            let estimate =
-                scaled(&findings.summaries.mean(backbone, metric, backbone.main_method(), probe)?.estimate?, 100.0);
+    let looks = |probe: &str| match probe {
+        probe if probe == roles.shift_up => ("CE, shifted up", 4),
+        probe if probe == roles.shift_down => ("CE, shifted down", 4),
+        probe if probe == roles.shift_fit => ("CE, shift fitted", 4),
+        probe if probe == roles.bce => ("BCE (retrained)", 1),
+        _ => ("CE", 0),
+    };
+    let panel = |(backbone, found): (&Backbone, &Vec<Summary>)| {
+        let row = |found: &Summary| {
+            let (label, series) = looks(&found.key.probe);
+            let estimate = scaled(&found.estimate?, 100.0);
             let note = labels::number(estimate.mean, 1);
-            Some(Row {
-                label: label.to_string(),
-                points: vec![Point { series: *series, estimate }],
-                note,
-                ceiling: None,
-            })
+            Some(Row { label: label.to_string(), points: vec![Point { series, estimate }], note, even_cell: None })
         };
-        let shifted = [&roles.shift_up, &roles.shift_down]
-            .map(|p| findings.summaries.mean(backbone, metric, backbone.main_method(), p));
-        if shifted.iter().all(Option::is_none) {
-            return (vec![], None);
-        }
-        (rows.iter().filter_map(row).collect(), chance(findings, backbone, metric))
-    });
-    for (panel, backbone) in panels.iter_mut().zip(&findings.backbones) {
-        panel.title = format!("{} · {}", panel.title, labels::method(backbone.main_method()));
-    }
-    panels.retain(|panel| !panel.rows.is_empty());
+        let is_shift = |found: &Summary| [&roles.shift_up, &roles.shift_down].contains(&&found.key.probe);
+        found.iter().any(is_shift).then(|| Panel {
+            title: format!("{} · {}", backbone.name, labels::method(backbone.main_method())),
+            rows: found.iter().filter_map(row).collect(),
+            reference: chance(findings, backbone, metric),
+        })
+    };
+    let panels = findings.backbones.iter().zip(&findings.shifts).filter_map(panel).collect();
     let title = "Grid pointing game of one probe under shifts of its class weights".into();
     Chart { title, axis: "GridPG (%)".into(), range: (0.0, 100.0), series: vec![], mark: Mark::Bar, panels }
 }
@@ -230,7 +224,7 @@ fn accuracy(findings: &Findings) -> Chart {
                 label: labels::probe(probe),
                 points: vec![Point { series, estimate }],
                 note: labels::number(estimate.mean, 1),
-                ceiling: None,
+                even_cell: None,
             })
         };
         let probes = findings.probes(backbone).into_iter().filter(|probe| !shifts.contains(&probe)).take(MOST_PROBES);

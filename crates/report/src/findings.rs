@@ -5,13 +5,15 @@ use crate::aggregate::Aggregate;
 use crate::bootstrap::Estimate;
 use crate::curves::{self, Curves};
 use crate::decomposition::{self, Decomposition};
+use crate::depth::{self, Depths, KINDS};
+use crate::family;
 use crate::gallery::Example;
 use crate::labels;
 use crate::matched::{self, Matched};
 use crate::roles::{Backbone, Metric, Roles};
 use crate::scores::Scores;
 use crate::signs::{self, Data, Sign};
-use crate::summary::{Resampling, Summaries};
+use crate::summary::{Resampling, Summaries, Summary};
 use crate::verdict::Verdict;
 use rayon::prelude::*;
 
@@ -90,6 +92,10 @@ pub struct Findings {
     pub signs: Vec<Sign>,
     /// Loss against backbone.
     pub decompositions: Vec<Decomposition>,
+    /// Localisation of a probe, its shifts and its rival on the seeds that they share, by backbone.
+    pub shifts: Vec<Vec<Summary>>,
+    /// Localisation by depth, by backbone and kind of probe.
+    pub depths: Vec<[Depths; KINDS.len()]>,
     /// Accuracy next to localisation.
     pub matched: Vec<Matched>,
     /// Training records.
@@ -109,13 +115,14 @@ pub struct Findings {
 impl Findings {
     /// Derives all findings from what was read; gallery and aggregates are added by whoever can read maps.
     pub fn new(inputs: &Inputs, roles: &Roles, resampling: Resampling) -> Self {
-        let backbones = Backbone::all(&inputs.scores);
-        let summaries = Summaries::new(&inputs.scores, roles, resampling);
+        let scores = &inputs.scores;
+        let backbones = Backbone::all(scores);
+        let summaries = Summaries::new(scores, roles, resampling);
         let predictions = &inputs.predictions;
         let accuracy_differences = accuracy::differences(predictions, &roles.comparisons(), resampling);
         let data = Data {
             accuracy_differences: &accuracy_differences,
-            scores: &inputs.scores,
+            scores,
             summaries: &summaries,
             predictions,
             backbones: &backbones,
@@ -134,7 +141,12 @@ impl Findings {
         };
         let accuracies = all.into_par_iter().filter_map(of).collect();
         Self {
-            decompositions: decomposition::all(&inputs.scores, &backbones, roles, resampling),
+            decompositions: decomposition::all(scores, &backbones, roles, resampling),
+            shifts: backbones
+                .iter()
+                .map(|backbone| family::of(scores, backbone, &roles.shifts(), resampling))
+                .collect(),
+            depths: backbones.iter().map(|backbone| depth::of(scores, backbone, resampling)).collect(),
             matched: matched::all(&summaries, &accuracy_differences, &backbones, roles),
             accuracies,
             signs,
@@ -181,11 +193,15 @@ impl Findings {
     fn effect(&self, backbone: &Backbone) -> Option<String> {
         let metric = Metric::GridPointingGame;
         let method = backbone.main_method();
-        let found = self.summaries.difference(backbone, metric, method, &self.roles.ce, &self.roles.bce)?.estimate?;
+        let difference = self.summaries.difference(backbone, metric, method, &self.roles.ce, &self.roles.bce)?;
+        let found = difference.estimate?;
         let (method, name, value) =
             (labels::method(method), &backbone.name, labels::difference_with_unit(&found, metric));
         let Estimate { n, items, seeds, .. } = found;
-        Some(format!("{method} on {name} {value} (n = {n} maps, {items} grids, {seeds} seeds)"))
+        let zero = difference.empty_as_zero.map_or(String::new(), |zero| {
+            format!("; {} with 0 for maps without positive relevance", labels::difference(&zero, metric))
+        });
+        Some(format!("{method} on {name} {value} (n = {n} maps, {items} grids, {seeds} seeds{zero})"))
     }
 
     /// Accuracy of a probe on a backbone.

@@ -149,26 +149,21 @@ pub fn signed(value: f64, digits: usize) -> String {
     if value > 0.0 && text.chars().any(|c| c.is_ascii_digit() && c != '0') { format!("+{text}") } else { text }
 }
 
-/// `55.6 [53.0, 59.2]` in the metric's written scale.
+/// `55.6 [53.0, 59.2]` in the metric's written scale; without brackets where there is no interval.
 pub fn mean(estimate: &Estimate, metric: Metric) -> String {
-    let (factor, digits, _) = scale(metric);
-    format!(
-        "{} [{}, {}]",
-        number(estimate.mean * factor, digits),
-        number(estimate.low * factor, digits),
-        number(estimate.high * factor, digits)
-    )
+    written(estimate, metric, number)
 }
 
-/// `+13.4 [+8.7, +17.6]` in the metric's written scale.
+/// `+13.4 [+8.7, +17.6]` in the metric's written scale; without brackets where there is no interval.
 pub fn difference(estimate: &Estimate, metric: Metric) -> String {
+    written(estimate, metric, signed)
+}
+
+fn written(estimate: &Estimate, metric: Metric, number: fn(f64, usize) -> String) -> String {
     let (factor, digits, _) = scale(metric);
-    format!(
-        "{} [{}, {}]",
-        signed(estimate.mean * factor, digits),
-        signed(estimate.low * factor, digits),
-        signed(estimate.high * factor, digits)
-    )
+    let number = |value: f64| number(value * factor, digits);
+    let interval = estimate.interval().map(|(low, high)| format!(" [{}, {}]", number(low), number(high)));
+    format!("{}{}", number(estimate.mean), interval.unwrap_or_default())
 }
 
 /// A p-value: two digits, or the bound below which they say nothing.
@@ -189,7 +184,8 @@ pub fn comparison(baseline: &str, treatment: &str) -> String {
 pub fn difference_with_unit(estimate: &Estimate, metric: Metric) -> String {
     let text = difference(estimate, metric);
     match (difference_unit(metric), text.split_once(' ')) {
-        ("", _) | (_, None) => text,
+        ("", _) => text,
+        (unit, None) => format!("{text} {unit}"),
         (unit, Some((mean, interval))) => format!("{mean} {unit} {interval}"),
     }
 }

@@ -19,6 +19,7 @@ pub mod depth;
 mod fake;
 #[cfg(test)]
 mod fake_files;
+pub mod family;
 pub mod figures;
 pub mod findings;
 pub mod gallery;

@@ -3,7 +3,7 @@
 use crate::gallery::{self, Choice, Example, Shown, seed_of};
 use crate::heatmap::{self, Frame, Map};
 use crate::roles::{Backbone, Roles};
-use crate::scores::{Scores, probe_name};
+use crate::scores::Scores;
 use attribute::compact::CompactMaps;
 use attribute::item::ItemKind;
 use attribute::table::{GRIDS, GridRows, MAPS, MapRows};
@@ -90,7 +90,7 @@ fn maps(rows: &MapRows, choice: &Choice, picture: &Rgb, frame: Frame, sought: &S
                 rows.item[*row] == choice.item
                     && rows.target_index[*row] == choice.target
                     && rows.method[*row] == *method
-                    && probe_name(&rows.probe_id[*row]) == *probe
+                    && probe::id::name(&rows.probe_id[*row]) == *probe
                     && seed_of(&rows.probe_id[*row]) == Some(choice.seed)
             };
             let Some(row) = (0..rows.item.len()).find(is_it) else { continue };

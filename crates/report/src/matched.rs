@@ -3,8 +3,10 @@
 use crate::accuracy;
 use crate::bootstrap::Estimate;
 use crate::roles::{Backbone, Metric, Roles};
-use crate::signs::SMALL_ACCURACY;
+use crate::significance;
+use crate::signs::{LARGEST_P, SMALL_ACCURACY};
 use crate::summary::Summaries;
+use crate::verdict::{Expected, Verdict};
 
 /// Two probes on one backbone: how they differ in accuracy, and in localisation by the main method.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,17 +23,19 @@ pub struct Matched {
     pub accuracy: Estimate,
     /// Difference of the grid pointing game.
     pub localisation: Estimate,
+    /// Whether that is another than 0, with its p-value corrected for all rows of the table.
+    pub verdict: Verdict,
 }
 
 impl Matched {
     /// Whether the whole interval of the accuracy's difference is small.
     pub fn is_matched(&self) -> bool {
-        self.accuracy.low >= -SMALL_ACCURACY && self.accuracy.high <= SMALL_ACCURACY
+        Expected::Within(SMALL_ACCURACY).judge(Some(&self.accuracy)) == Verdict::Holds
     }
 
-    /// Whether localisation differs all the same.
+    /// Whether localisation differs all the same. That it does not is never shown: an interval that holds 0 leaves it open.
     pub fn localises_differently(&self) -> bool {
-        self.localisation.low > 0.0 || self.localisation.high < 0.0
+        self.verdict == Verdict::Holds
     }
 }
 
@@ -47,21 +51,28 @@ pub fn all(
         backbones.iter().flat_map(|backbone| pairs.iter().map(move |pair| (backbone, *pair))).collect();
     let of = |(backbone, (baseline, treatment)): (&Backbone, (&str, &str))| {
         let (metric, method) = (Metric::GridPointingGame, backbone.main_method());
-        let localisation = summaries.difference(backbone, metric, method, baseline, treatment)?.estimate?;
+        let difference = summaries.difference(backbone, metric, method, baseline, treatment)?;
         let is_it = |found: &&accuracy::Difference| {
             (&*found.experiment, &*found.baseline, &*found.treatment) == (&*backbone.experiment, baseline, treatment)
         };
         let accuracy = accuracies.iter().find(is_it)?.estimate;
-        Some(Matched {
+        let row = Matched {
             backbone: backbone.name.clone(),
             method: method.to_string(),
             baseline: baseline.to_string(),
             treatment: treatment.to_string(),
             accuracy,
-            localisation,
-        })
+            localisation: difference.estimate?,
+            verdict: difference.verdict(Expected::Different),
+        };
+        Some((row, difference.significance.map_or(1.0, |test| test.p_value)))
     };
-    let mut found: Vec<Matched> = all.into_iter().filter_map(of).collect();
+    let (mut found, p_values): (Vec<Matched>, Vec<f64>) = all.into_iter().filter_map(of).unzip();
+    for (row, adjusted) in found.iter_mut().zip(significance::holm(&p_values)) {
+        if adjusted >= LARGEST_P {
+            row.verdict = Verdict::NotResolved;
+        }
+    }
     found.sort_by_key(|found| !found.is_matched());
     found
 }

@@ -8,7 +8,7 @@ use crate::gallery::Example;
 use crate::labels;
 use crate::roles::Metric;
 use crate::tables::{self, Formatted};
-use crate::verdict::Verdict;
+use crate::verdict::{Expected, Verdict};
 use crate::{heatmap, svg};
 use features::error::{Error, Result};
 use minijinja::syntax::SyntaxConfig;
@@ -129,28 +129,26 @@ fn effects(findings: &Findings) -> Vec<Effect> {
     let (metric, roles) = (Metric::GridPointingGame, &findings.roles);
     let effect = |backbone: &crate::roles::Backbone| {
         let method = backbone.main_method();
-        let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce)?.estimate?;
-        let of = |probe: &str| findings.summaries.mean(backbone, metric, method, probe).and_then(|mean| mean.estimate);
-        let from_to = match (of(&roles.ce), of(&roles.bce)) {
-            (Some(ce), Some(bce)) => {
-                format!("{} % → {} %", labels::number(100.0 * ce.mean, 1), labels::number(100.0 * bce.mean, 1))
-            }
-            _ => String::new(),
-        };
+        let difference = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce)?;
+        let found = difference.estimate?;
+        let percent = |value: f64| labels::number(100.0 * value, 1);
+        let from = difference.baseline_mean;
+        let left_out = difference.empty_as_zero.map_or(String::new(), |zero| {
+            let zero = labels::difference(&zero, metric);
+            format!("; {} pairs without positive relevance left out, with 0 for them {zero}", difference.skipped)
+        });
         let (value, interval) = split(&labels::difference(&found, metric));
         Some(Effect {
             value,
             unit: labels::difference_unit(metric),
             interval,
             what: format!("{} maps on {}", labels::method(method), backbone.name),
-            from_to,
-            n: format!("n = {} maps · {} grids · {} seeds", found.n, found.items, found.seeds),
-            good: if found.low > 0.0 {
-                "up"
-            } else if found.high < 0.0 {
-                "down"
-            } else {
-                "flat"
+            from_to: format!("{} % → {} %", percent(from), percent(from + found.mean)),
+            n: format!("n = {} maps · {} grids · {} seeds{left_out}", found.n, found.items, found.seeds),
+            good: match difference.verdict(Expected::Higher) {
+                Verdict::Holds => "up",
+                Verdict::Reversed => "down",
+                Verdict::NotResolved | Verdict::NotTested => "flat",
             },
         })
     };

@@ -2,7 +2,7 @@
 
 use crate::accuracy::{Prediction, Predictions};
 use crate::findings::{Inputs, Source, Training};
-use crate::scores::{Cell, Key, Raw, Scores, probe_name};
+use crate::scores::{Cell, Key, Raw, Scores};
 use crate::table::column as c;
 use evaluate::table::SCORES;
 use features::artifact::{Reader, Table};
@@ -12,6 +12,8 @@ use probe::table::{PREDICTIONS, PREDICTIONS_DIR, PROBES, PROBES_DIR};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// The reason that `evaluate` gives where a map has no positive relevance.
+const EMPTY: &str = "no_positive_mass";
 /// Directory of scores in an experiment.
 pub const SCORES_DIR: &str = "evaluate";
 
@@ -69,6 +71,7 @@ fn failed(directory: &Path, error: &PolarsError) -> Error {
 
 fn scores(experiment: &Path, name: &str) -> Result<Vec<Raw>> {
     let directory = experiment.join(SCORES_DIR);
+    Reader::open(&directory, &SCORES)?.check_current()?;
     let keys = [
         c::BACKBONE,
         c::ITEM_KIND,
@@ -82,7 +85,7 @@ fn scores(experiment: &Path, name: &str) -> Result<Vec<Raw>> {
         c::OFFSET,
         c::SEED,
     ];
-    let values = [c::ITEM, c::TARGET_INDEX, c::VALUE, c::CHANCE].map(col);
+    let values = [c::ITEM, c::TARGET_INDEX, c::VALUE, c::REASON, c::CHANCE].map(col);
     let query = scan(&directory, &SCORES)?
         .group_by(keys.map(col))
         .agg([values.as_slice(), &[col(c::HIGHER_IS_BETTER).first()]].concat());
@@ -111,7 +114,7 @@ fn raw(frame: &DataFrame, row: usize, experiment: &str) -> PolarsResult<Raw> {
         metric: text(c::METRIC)?,
         variant: text(c::VARIANT)?,
         method: text(c::METHOD)?,
-        probe: probe_name(&probe_id),
+        probe: probe::id::name(&probe_id),
         head: text(c::HEAD)?,
         loss: text(c::LOSS)?,
         offset: text(c::OFFSET)?,
@@ -119,12 +122,15 @@ fn raw(frame: &DataFrame, row: usize, experiment: &str) -> PolarsResult<Raw> {
     let seed = frame.column(c::SEED)?.i64()?.get(row).unwrap_or_default();
     let (items, targets, values, chances) = (list(c::ITEM)?, list(c::TARGET_INDEX)?, list(c::VALUE)?, list(c::CHANCE)?);
     let (items, targets, values, chances) = (items.str()?, targets.i32()?, values.f64()?, chances.f64()?);
+    let reasons = list(c::REASON)?;
+    let reasons = reasons.str()?;
     let cell = |at: usize| {
         let cell = Cell {
             item: 0,
             target: targets.get(at).unwrap_or_default(),
             seed,
             value: values.get(at),
+            empty: reasons.get(at) == Some(EMPTY),
             chance: chances.get(at),
         };
         (items.get(at).unwrap_or_default().to_string(), cell)
@@ -207,7 +213,7 @@ fn predictions(experiment: &Path, name: &str, seeds: &BTreeMap<String, i64>) -> 
             let seed = seeds.get(id).copied().unwrap_or_default();
             let prediction =
                 Prediction { image, seed, label, predicted, probability: probabilities.get(row).unwrap_or(f32::NAN) };
-            found.probes.entry(probe_name(id)).or_default().push(prediction);
+            found.probes.entry(probe::id::name(id)).or_default().push(prediction);
         }
         found.probes.values_mut().for_each(|rows| rows.sort_by_key(|p| (p.image, p.seed)));
         Ok(found)

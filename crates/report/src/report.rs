@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same inputs would give another report.
-const ALGORITHM: u32 = 5;
+const ALGORITHM: u32 = 6;
 /// Name of the artifact in the report's directory.
 pub const NAME: &str = "report";
 
@@ -161,6 +161,10 @@ fn experiments(stage: &Stage, config: &Config) -> Result<Vec<PathBuf>> {
 }
 
 /// Directories beside `out` that have finished scores.
+///
+/// # Errors
+/// [`Error::InputMissing`] where there is none, or where `out` is an experiment that was begun and has none itself: a report
+/// in its place would be about others.
 fn siblings(out: &Path) -> Result<Vec<PathBuf>> {
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -170,6 +174,12 @@ fn siblings(out: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(&parent).map_err(|error| Error::io(&parent, error))?;
     let found: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.join(&scores).is_file()).collect();
+    if out.join("features.manifest.json").is_file() && !out.join(&scores).is_file() {
+        return Err(Error::InputMissing(format!(
+            "{}: has features, but no scores; run probe, attribute and evaluate first, or name experiments in [report]",
+            out.display()
+        )));
+    }
     if found.is_empty() {
         return Err(Error::InputMissing(format!(
             "{}: no experiment with scores; run evaluate first, or name some in [report] experiments",

@@ -100,6 +100,25 @@ impl Metric {
         }
     }
 
+    /// Whether a score is a share of positive relevance, or where most of it lies, which a map without any has not.
+    pub fn is_a_share(self) -> bool {
+        match self {
+            Self::GridPointingGame
+            | Self::DiFull
+            | Self::DiPart
+            | Self::EnergyPointingGame
+            | Self::EnergyOnMasks
+            | Self::PointingGame
+            | Self::BoundingBoxIou => true,
+            Self::Entropy
+            | Self::Gini
+            | Self::ClassAgreement
+            | Self::SeedStability
+            | Self::PixelDeletion
+            | Self::Accuracy => false,
+        }
+    }
+
     /// `grid`, `difull`, `dipart`, `scene` or `tile`: what the report shows this metric on.
     pub fn item_kind(self) -> &'static str {
         match self {
@@ -162,6 +181,13 @@ impl Roles {
             (&self.bce, &self.bce_offset),
             (&self.bce, &self.mlp),
         ]
+    }
+}
+
+impl Roles {
+    /// The CE probe under its shifts, with the BCE probe at the end.
+    pub fn shifts(&self) -> [String; 5] {
+        [&self.shift_up, &self.ce, &self.shift_down, &self.shift_fit, &self.bce].map(String::clone)
     }
 }
 

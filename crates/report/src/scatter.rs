@@ -64,7 +64,7 @@ fn numbers(title: &str, spots: &[Spot]) -> Panel {
         label: label.into(),
         points: spots.iter().map(|spot| Point { series: spot.series, estimate: of(spot) }).collect(),
         note: String::new(),
-        ceiling: None,
+        even_cell: None,
     };
     let rows = vec![row("Linear probe, CE", &|spot| spot.ce), row("Linear probe, BCE", &|spot| spot.bce)];
     Panel { title: title.to_string(), rows, reference: None }

@@ -32,7 +32,7 @@ pub struct Key {
 }
 
 /// One scored map.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cell {
     /// Index into [`Scores::items`].
     pub item: u32,
@@ -42,8 +42,29 @@ pub struct Cell {
     pub seed: i64,
     /// The score; none where it is undefined.
     pub value: Option<f64>,
+    /// Whether it is undefined because the map has no positive relevance.
+    pub empty: bool,
     /// Score of an uninformative map of this item, where known.
     pub chance: Option<f64>,
+}
+
+/// What a map without positive relevance counts as, where the score is a share of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Empty {
+    /// Nothing: it is left out and counted as skipped.
+    LeftOut,
+    /// 0, as the paper's code does.
+    Zero,
+}
+
+impl Cell {
+    /// The score with this reading of an empty map.
+    pub fn counted(&self, empty: Empty) -> Option<f64> {
+        match empty {
+            Empty::Zero if self.empty => Some(0.0),
+            _ => self.value,
+        }
+    }
 }
 
 /// All scored maps of one key.
@@ -66,7 +87,7 @@ pub struct Scores {
     pub items: Vec<String>,
     /// The groups.
     pub groups: Vec<Group>,
-    /// Groups of made-up maps: floor and ceiling of each method.
+    /// Groups of made-up maps: what knows nothing and what covers the target evenly, for each method.
     pub controls: Vec<Group>,
 }
 
@@ -117,45 +138,14 @@ impl Scores {
     }
 }
 
-/// Name of a probe: its id without the `-s<seed>` part; a tag after the seed stays.
-pub fn probe_name(probe_id: &str) -> String {
-    let is_seed = |part: &str| {
-        part.strip_prefix('s').is_some_and(|seed| !seed.is_empty() && seed.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let mut parts: Vec<&str> = probe_id.split('-').collect();
-    if let Some(at) = parts.iter().skip(1).position(|part| is_seed(part)) {
-        parts.remove(at + 1);
-    }
-    parts.join("-")
-}
-
-/// The seed in a probe's id.
-pub fn probe_seed(probe_id: &str) -> Option<i64> {
-    probe_id.split('-').skip(1).find_map(|part| part.strip_prefix('s')?.parse().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_name_has_no_seed() {
-        for (id, name) in [
-            ("linear-ce-s0", "linear-ce"),
-            ("shift_up-ce-s12", "shift_up-ce"),
-            ("linear-ce-s0-lr10", "linear-ce-lr10"),
-            ("linear-sgd", "linear-sgd"),
-            ("s1-ce", "s1-ce"),
-        ] {
-            assert_eq!(probe_name(id), name);
-            assert_eq!(probe_seed(id).is_some(), id != name, "{id}");
-        }
-    }
-
-    #[test]
     fn controls_are_no_probes() {
         let raw = |probe: &str, method: &str| {
-            let cell = Cell { item: 0, target: 0, seed: 0, value: Some(0.5), chance: None };
+            let cell = Cell { value: Some(0.5), ..Cell::default() };
             let key = Key { probe: probe.into(), ..crate::fake::key("a", method, "linear-ce") };
             Raw { key, higher_is_better: true, cells: vec![("a".to_string(), cell)] }
         };
@@ -168,7 +158,7 @@ mod tests {
     fn undefined_and_infinite_scores_are_kept_as_none() {
         let key = crate::fake::key("a", "lrp", "linear-ce");
         let raw = |item: &str, value| {
-            let cell = Cell { item: 0, target: 0, seed: 0, value, chance: Some(0.25) };
+            let cell = Cell { value, chance: Some(0.25), ..Cell::default() };
             Raw { key: key.clone(), higher_is_better: true, cells: vec![(item.to_string(), cell)] }
         };
         let scores = Scores::new(vec![raw("b", Some(f64::NAN)), raw("a", None), raw("c", Some(0.5))]);

@@ -1,10 +1,11 @@
 //! Means with intervals per probe, method, metric and variant, and paired differences between probes.
 
-use crate::bootstrap::{self, Estimate};
+use crate::bootstrap::{self, Estimate, Sample};
 use crate::pairs;
 use crate::roles::{Backbone, Metric, Roles};
-use crate::scores::{Group, Key, Scores};
+use crate::scores::{Empty, Group, Key, Scores};
 use crate::significance::{self, Significance};
+use crate::verdict::{Expected, Verdict};
 use evaluate::controls::Control;
 use features::random::stream;
 use rayon::prelude::*;
@@ -16,6 +17,8 @@ pub struct Summary {
     pub key: Key,
     /// Mean and interval; none if no value is defined.
     pub estimate: Option<Estimate>,
+    /// Mean with 0 for maps without positive relevance, where there are such.
+    pub empty_as_zero: Option<f64>,
     /// Maps whose score is undefined.
     pub skipped: usize,
     /// Score of an uninformative map.
@@ -33,12 +36,25 @@ pub struct Difference {
     pub baseline: String,
     /// Mean of treatment minus baseline over pairs; none if there is no pair.
     pub estimate: Option<Estimate>,
+    /// Mean of the baseline over these pairs; not a number without any.
+    pub baseline_mean: f64,
+    /// The same over all pairs, with 0 for maps without positive relevance, where there are such.
+    pub empty_as_zero: Option<Estimate>,
     /// Effect size and p-value; none with fewer than two items.
     pub significance: Option<Significance>,
     /// Pairs left out because one side is undefined.
     pub skipped: usize,
     /// Whether more is better.
     pub higher_is_better: bool,
+}
+
+impl Difference {
+    /// Verdict on what is expected. Which maps are empty depends on the probe, so leaving them out compares fewer maps than
+    /// both probes have: a verdict needs both ways of counting them.
+    pub fn verdict(&self, expected: Expected) -> Verdict {
+        let left_out = expected.judge(self.estimate.as_ref());
+        self.empty_as_zero.as_ref().map_or(left_out, |zero| left_out.and(expected.judge(Some(zero))))
+    }
 }
 
 /// How many bootstrap resamples, and the seed of their streams.
@@ -122,12 +138,17 @@ fn same_question(key: &Key, backbone: &Backbone, metric: Metric, method: &str) -
         && key.method == method
 }
 
-fn summarise(group: &Group, resampling: Resampling) -> Summary {
-    let samples = pairs::values(&group.cells);
+/// Mean of one group.
+pub fn summarise(group: &Group, resampling: Resampling) -> Summary {
+    let metric = Metric::from_name(&group.key.metric);
+    let samples = clustered(metric, pairs::values(&group.cells, Empty::LeftOut));
+    let all = pairs::values(&group.cells, Empty::Zero);
+    let has_empty = metric.is_some_and(Metric::is_a_share) && all.len() > samples.len();
     let mut rng = stream(resampling.seed, &name(&group.key, "mean"));
     Summary {
         estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng)
-            .map(|estimate| estimate.within(Metric::from_name(&group.key.metric).and_then(Metric::bounds))),
+            .map(|estimate| estimate.within(metric.and_then(Metric::bounds))),
+        empty_as_zero: has_empty.then(|| all.iter().map(|sample| sample.value).sum::<f64>() / all.len() as f64),
         skipped: group.cells.len() - samples.len(),
         key: group.key.clone(),
         chance: group.chance,
@@ -136,15 +157,29 @@ fn summarise(group: &Group, resampling: Resampling) -> Summary {
 }
 
 fn difference(before: &Group, after: &Group, resampling: Resampling) -> Difference {
-    let (samples, skipped) = pairs::paired(&before.cells, &after.cells);
+    let metric = Metric::from_name(&after.key.metric);
+    let [left_out, zero] = [Empty::LeftOut, Empty::Zero].map(|empty| pairs::paired(&before.cells, &after.cells, empty));
+    let has_empty = metric.is_some_and(Metric::is_a_share) && zero.samples.len() > left_out.samples.len();
+    let samples = clustered(metric, left_out.samples);
     let mut rng = stream(resampling.seed, &name(&after.key, &before.key.probe));
     Difference {
         estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
         significance: significance::paired(&samples, &mut rng),
-        skipped,
+        baseline_mean: left_out.baseline,
+        empty_as_zero: has_empty.then(|| bootstrap::estimate(&zero.samples, resampling.resamples, &mut rng)).flatten(),
+        skipped: left_out.skipped,
         key: after.key.clone(),
         baseline: before.key.probe.clone(),
         higher_is_better: after.higher_is_better,
+    }
+}
+
+/// The samples with what is resampled as their seed: a map's stability is its mean over pairs of seeds, of which every seed
+/// has a share, so that seeds are no independent clusters and only items are drawn.
+fn clustered(metric: Option<Metric>, samples: Vec<Sample>) -> Vec<Sample> {
+    match metric {
+        Some(Metric::SeedStability) => samples.into_iter().map(|sample| Sample { seed: 0, ..sample }).collect(),
+        _ => samples,
     }
 }
 
@@ -184,7 +219,7 @@ mod tests {
 
     fn row(probe: &str, item: &str, value: Option<f64>) -> Raw {
         let key = crate::fake::key("a", "lrp", probe);
-        let cell = Cell { item: 0, target: 0, seed: 0, value, chance: Some(1.0 / 9.0) };
+        let cell = Cell { value, empty: value.is_none(), chance: Some(1.0 / 9.0), ..Cell::default() };
         Raw { key, higher_is_better: true, cells: vec![(item.into(), cell)] }
     }
 
@@ -198,6 +233,7 @@ mod tests {
         let found = Summaries::new(&scores, &Roles::default(), RESAMPLING);
         let mean = &found.means[0];
         assert_eq!(mean.skipped, 1);
+        assert!((mean.empty_as_zero.expect("an empty map") - 0.2).abs() < 1e-12);
         let estimate = mean.estimate.expect("two values");
         assert_eq!((estimate.n, estimate.items), (2, 2));
         assert!((estimate.mean - 0.3).abs() < 1e-12);
@@ -222,5 +258,31 @@ mod tests {
         let estimate = difference.estimate.expect("pairs");
         assert_eq!((estimate.n, difference.skipped, difference.baseline.as_str()), (19, 1, "linear-ce"));
         assert!((estimate.mean - 0.1).abs() < 1e-12 && (estimate.high - estimate.low) < 1e-9, "{estimate:?}");
+        let zero = difference.empty_as_zero.expect("an empty map");
+        assert_eq!(zero.n, 20);
+        assert!((zero.mean - (19.0 * 0.1 - 3.0 / 40.0) / 20.0).abs() < 1e-12, "{zero:?}");
+        assert_eq!(difference.verdict(Expected::Higher), Verdict::Holds);
+    }
+
+    /// A probe whose maps are mostly empty, and right where they are not, has not gained.
+    #[test]
+    fn a_gain_that_rests_on_leaving_out_empty_maps_is_not_resolved() {
+        let rows = (0..40).flat_map(|i| {
+            let item = i.to_string();
+            [row("linear-ce", &item, Some(0.5)), row("linear-bce", &item, (i % 3 == 0).then_some(0.9))]
+        });
+        let found = Summaries::new(&Scores::new(rows.collect()), &Roles::default(), RESAMPLING);
+        let difference = &found.differences[0];
+        assert!(difference.estimate.expect("pairs").low > 0.3);
+        assert!(difference.empty_as_zero.expect("empty maps").mean < -0.1);
+        assert_eq!(difference.verdict(Expected::Higher), Verdict::NotResolved);
+    }
+
+    #[test]
+    fn intervals_of_seed_stability_are_over_items() {
+        let samples = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(item, seed)| Sample { item, seed, value: 0.5 });
+        let found = clustered(Some(Metric::SeedStability), samples.to_vec());
+        assert!(found.iter().all(|sample| sample.seed == 0));
+        assert_eq!(clustered(Some(Metric::GridPointingGame), samples.to_vec()), samples);
     }
 }

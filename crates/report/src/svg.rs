@@ -18,7 +18,7 @@ svg.figure .rule{stroke:var(--rule);stroke-width:1}svg.figure .axis{stroke:var(-
 svg.figure .reference{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 svg.figure .whisker{stroke-width:2;stroke-linecap:round}svg.figure .dot{stroke:var(--paper);stroke-width:1.5}
 svg.figure .curve{fill:none;stroke-width:2}svg.figure .random{stroke-width:1.5;stroke-dasharray:2 5}svg.figure .band{opacity:.18}
-svg.figure .bar{opacity:.85}svg.figure .ceiling{stroke:var(--ink);stroke-width:2}
+svg.figure .bar{opacity:.85}svg.figure .even_cell{stroke:var(--ink);stroke-width:2}
 svg.figure .fill-0{fill:var(--series-0)}svg.figure .fill-1{fill:var(--series-1)}svg.figure .fill-2{fill:var(--series-2)}
 svg.figure .fill-3{fill:var(--series-3)}svg.figure .fill-4{fill:var(--series-4)}
 svg.figure .line-0{stroke:var(--series-0)}svg.figure .line-1{stroke:var(--series-1)}svg.figure .line-2{stroke:var(--series-2)}

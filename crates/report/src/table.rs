@@ -48,6 +48,8 @@ pub mod column {
     pub const MATCHED: &str = "matched";
     /// Undefined values left out.
     pub const SKIPPED: &str = "skipped";
+    /// Mean with 0 for maps without positive relevance.
+    pub const EMPTY_AS_ZERO: &str = "mean_empty_as_zero";
     /// Score of an uninformative map.
     pub const CHANCE: &str = "chance";
     /// Probe compared with.
@@ -72,6 +74,8 @@ pub mod column {
     pub const SEED: &str = "seed";
     /// A score.
     pub const VALUE: &str = "value";
+    /// Why there is none.
+    pub const REASON: &str = "reason";
     /// Direction of a metric.
     pub const HIGHER_IS_BETTER: &str = "higher_is_better";
     /// Image of a prediction.
@@ -103,7 +107,7 @@ pub mod column {
 /// Means and paired differences of scores, long. Directory `report` of the report.
 pub const SUMMARY: Table = Table {
     name: "summary",
-    version: Version { major: 1, minor: 1 },
+    version: Version { major: 1, minor: 2 },
     row: "mean of one probe's scores (or of a control's), or of their paired difference to a baseline's; key: all columns up \
           to baseline",
     columns: &[
@@ -127,12 +131,12 @@ pub const SUMMARY: Table = Table {
         Column::nullable(
             column::ESTIMATE[1],
             Values::F64,
-            "lower end of the 95 % interval over resampled items and seeds",
+            "lower end of the 95 % interval over resampled items and seeds; null for a single item",
         ),
         Column::nullable(
             column::ESTIMATE[2],
             Values::F64,
-            "upper end of the 95 % interval over resampled items and seeds",
+            "upper end of the 95 % interval over resampled items and seeds; null for a single item",
         ),
         Column::new(column::ESTIMATE[3], Values::I64, "maps or pairs in the mean"),
         Column::new(column::ESTIMATE[4], Values::I64, "distinct items among them"),
@@ -154,31 +158,59 @@ pub const SUMMARY: Table = Table {
             Values::F64,
             "two-sided p-value of no difference, items permuted in sign, not corrected for other rows; null for means",
         ),
+        Column::nullable(
+            column::EMPTY_AS_ZERO,
+            Values::F64,
+            "mean with 0 for maps without positive relevance, as the paper's code counts them; null where there are none",
+        ),
     ],
 };
 
 /// Rows of [`SUMMARY`]: means first, then controls, then differences.
 pub fn cells(summaries: &Summaries) -> Vec<Cells> {
-    type Row<'a> =
-        (&'a crate::scores::Key, Option<&'a str>, Option<Estimate>, usize, Option<f64>, bool, Option<Significance>);
+    struct Row<'a> {
+        key: &'a crate::scores::Key,
+        baseline: Option<&'a str>,
+        estimate: Option<Estimate>,
+        skipped: usize,
+        chance: Option<f64>,
+        higher_is_better: bool,
+        significance: Option<Significance>,
+        empty_as_zero: Option<f64>,
+    }
     let Summaries { means, differences, controls } = summaries;
-    let first = means
-        .iter()
-        .chain(controls)
-        .map(|m| -> Row { (&m.key, None, m.estimate, m.skipped, m.chance, m.higher_is_better, None) });
-    let second = differences.iter().map(|d| -> Row {
-        (&d.key, Some(&d.baseline), d.estimate, d.skipped, None, d.higher_is_better, d.significance)
+    let first = means.iter().chain(controls).map(|m| Row {
+        key: &m.key,
+        baseline: None,
+        estimate: m.estimate,
+        skipped: m.skipped,
+        chance: m.chance,
+        higher_is_better: m.higher_is_better,
+        significance: None,
+        empty_as_zero: m.empty_as_zero,
+    });
+    let second = differences.iter().map(|d| Row {
+        key: &d.key,
+        baseline: Some(&d.baseline),
+        estimate: d.estimate,
+        skipped: d.skipped,
+        chance: None,
+        higher_is_better: d.higher_is_better,
+        significance: d.significance,
+        empty_as_zero: d.empty_as_zero.map(|zero| zero.mean),
     });
     let rows: Vec<Row> = first.chain(second).collect();
     let words =
-        |of: fn(&crate::scores::Key) -> &String| Cells::Text(rows.iter().map(|row| of(row.0).clone()).collect());
-    let floats = |of: fn(Estimate) -> f64| Cells::F64Opt(rows.iter().map(|row| row.2.map(of)).collect());
-    let counts = |of: fn(Estimate) -> usize| Cells::I64(rows.iter().map(|row| row.2.map_or(0, of) as i64).collect());
+        |of: fn(&crate::scores::Key) -> &String| Cells::Text(rows.iter().map(|row| of(row.key).clone()).collect());
+    let floats =
+        |of: fn(Estimate) -> Option<f64>| Cells::F64Opt(rows.iter().map(|row| row.estimate.and_then(of)).collect());
+    let counts =
+        |of: fn(Estimate) -> usize| Cells::I64(rows.iter().map(|row| row.estimate.map_or(0, of) as i64).collect());
     vec![
         words(|key| &key.experiment),
         words(|key| &key.backbone),
         words(|key| &key.item_kind),
-        Cells::I32Opt(rows.iter().map(|row| row.0.grid_size).collect()),
+        Cells::I32Opt(rows.iter().map(|row| row.key.grid_size).collect()),
         words(|key| &key.metric),
         words(|key| &key.variant),
         words(|key| &key.method),
@@ -186,18 +218,19 @@ pub fn cells(summaries: &Summaries) -> Vec<Cells> {
         words(|key| &key.head),
         words(|key| &key.loss),
         words(|key| &key.offset),
-        Cells::TextOpt(rows.iter().map(|row| row.1.map(str::to_string)).collect()),
-        floats(|e| e.mean),
-        floats(|e| e.low),
-        floats(|e| e.high),
+        Cells::TextOpt(rows.iter().map(|row| row.baseline.map(str::to_string)).collect()),
+        floats(|e| Some(e.mean)),
+        floats(|e| Some(e.interval()?.0)),
+        floats(|e| Some(e.interval()?.1)),
         counts(|e| e.n),
         counts(|e| e.items),
         counts(|e| e.seeds),
-        Cells::I64(rows.iter().map(|row| row.3 as i64).collect()),
-        Cells::F64Opt(rows.iter().map(|row| row.4).collect()),
-        Cells::Bool(rows.iter().map(|row| row.5).collect()),
-        Cells::F64Opt(rows.iter().map(|row| row.6?.effect_size).collect()),
-        Cells::F64Opt(rows.iter().map(|row| Some(row.6?.p_value)).collect()),
+        Cells::I64(rows.iter().map(|row| row.skipped as i64).collect()),
+        Cells::F64Opt(rows.iter().map(|row| row.chance).collect()),
+        Cells::Bool(rows.iter().map(|row| row.higher_is_better).collect()),
+        Cells::F64Opt(rows.iter().map(|row| row.significance?.effect_size).collect()),
+        Cells::F64Opt(rows.iter().map(|row| Some(row.significance?.p_value)).collect()),
+        Cells::F64Opt(rows.iter().map(|row| row.empty_as_zero).collect()),
     ]
 }
 

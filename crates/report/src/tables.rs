@@ -124,7 +124,7 @@ fn signs(findings: &Findings) -> Formatted {
                 || number(""),
                 |e| match share {
                     true => number(format!("{} %", labels::number(100.0 * e.mean, 2))),
-                    false => split(labels::difference(&e, found.metric)),
+                    false => with_empty(split(labels::difference(&e, found.metric)), found),
                 },
             );
             let verdict = Cell::Verdict { name: found.verdict.name(), text: found.verdict.words() };
@@ -144,12 +144,25 @@ fn signs(findings: &Findings) -> Formatted {
         name: "signs",
         title: "Signs of the paper, tested here",
         caption: "Estimate: paired difference with its 95 % interval, in points (GridPG, EPG, accuracy), bits (entropy) or units \
-                  of the index (Gini). A sign holds, or is reversed, only if the whole interval says so and p is below 0.05. d: mean difference of items \
-                  over its standard deviation. p: permutation of items, corrected for all tests of this list (Holm). Paper: \
+                  of the index (Gini). A sign holds, or is reversed, only if the whole interval says so and, where there is a p, \
+                  it is below 0.05. Where some maps have no positive relevance, the difference with 0 for them, as the paper's \
+                  code counts, must say the same. d: mean difference of items over its standard deviation. p: permutation of \
+                  items, for differences that are expected not to be 0, corrected for all tests of this list (Holm). Paper: \
                   numbers that its reviews quote; it has no intervals."
             .into(),
         columns: vec!["Sign", "Comparison", "Backbone", "Measured", "Estimate", "d", "p", "Verdict"],
         rows,
+    }
+}
+
+/// The cell with what the estimate is if empty maps count as 0.
+fn with_empty(cell: Cell, found: &crate::signs::Evidence) -> Cell {
+    match (cell, found.empty_as_zero) {
+        (Cell::Number { text, interval, best }, Some(zero)) => {
+            let zero = labels::difference(&zero, found.metric);
+            Cell::Number { text, interval: format!("{interval} empty as 0: {zero}").trim().to_string(), best }
+        }
+        (cell, _) => cell,
     }
 }
 
@@ -176,6 +189,7 @@ fn localisation(findings: &Findings) -> Formatted {
             let mut row = vec![text(&backbone.name), text(labels::shown(metric)), text(labels::method(method))];
             row.extend(best_bold(values, metric, true));
             row.push(difference(found.and_then(|d| d.estimate), metric));
+            row.push(difference(found.and_then(|d| d.empty_as_zero), metric));
             row.extend([Control::Uniform, Control::Oracle].map(|control| {
                 let found = findings.summaries.control(backbone, metric, control, method);
                 number(found.map_or("–".to_string(), |value| labels::number(100.0 * value, 1)))
@@ -187,14 +201,16 @@ fn localisation(findings: &Findings) -> Formatted {
     Formatted {
         name: "localisation",
         title: "Localisation by method and probe",
-        caption: "Mean with 95 % interval in %. n: paired maps of the difference; skipped: pairs left out because a map has no \
-                  positive relevance, so its score is undefined. Floor and ceiling: a map that knows nothing and one that knows \
-                  the target exactly, smoothed as the method's maps are. Pointing game: share of maps whose strongest pixel \
-                  is on the target."
+        caption: "Mean with 95 % interval in %, of a probe's seeds that were trained and of its maps that have positive relevance. n: \
+                  paired maps of the difference; skipped: pairs left out because a map has none, so that its score is undefined. \
+                  Empty as 0: the difference of all pairs, with 0 for such maps, as the paper's code counts them. Uniform: a map \
+                  that knows nothing. Even cell: one that covers the target evenly, smoothed as the method's maps are; one that \
+                  keeps to the middle of it loses less to smoothing. Pointing game: share of maps whose strongest pixel is on \
+                  the target. Bold: the best mean in the row, of probes with equally many seeds."
             .into(),
         columns: vec![
-            "Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "B-cos ×3 BCE", "BCE − CE", "Floor", "Ceiling",
-            "n / skipped",
+            "Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "B-cos ×3 BCE", "BCE − CE", "Empty as 0", "Uniform",
+            "Even cell", "n / skipped",
         ],
         rows,
     }
@@ -236,7 +252,7 @@ fn matched(findings: &Findings) -> Formatted {
     let row = |found: &crate::matched::Matched| {
         let (name, words) = match (found.is_matched(), found.localises_differently()) {
             (true, true) => (Verdict::Holds, "same accuracy, other maps"),
-            (true, false) => (Verdict::NotResolved, "same accuracy, maps alike"),
+            (true, false) => (Verdict::NotResolved, "same accuracy, maps not resolved"),
             (false, _) => (Verdict::NotTested, "accuracy differs or is unsure"),
         };
         vec![
@@ -253,7 +269,9 @@ fn matched(findings: &Findings) -> Formatted {
         title: "Localisation at equal accuracy",
         caption: format!(
             "Differences in points. Two probes count as equally accurate if the whole interval of the difference lies within \
-             ±{:.1} points, the largest that the paper reports for its ViT probes. Where maps differ there, accuracy is not why.",
+             ±{:.1} points, the largest that the paper reports for its ViT probes. Where maps differ there, accuracy is not why. \
+             Maps differ if the whole interval says so and the permutation's p, corrected for all rows (Holm), is below 0.05; \
+             that they do not is never concluded.",
             100.0 * crate::signs::SMALL_ACCURACY
         ),
         columns: vec!["Comparison", "Backbone", "Method", "Accuracy", "GridPG", "Reading"],
@@ -280,7 +298,8 @@ fn variance(findings: &Findings) -> Formatted {
         name: "variance",
         title: "Loss against backbone",
         caption: "Share in % of the variance among the means of all backbones under CE and BCE (linear probes; two-way analysis of \
-                  variance, each mean counted once), with 95 % bootstrap interval over items and seeds. The paper says that the \
+                  variance, each mean counted once), less what the noise of the means adds to each part. 95 % percentiles of \
+                  resampled items and seeds, not drawn out: with few seeds they are somewhat narrow. The paper says that the \
                   loss matters much more than the pre-training; these backbones differ in architecture, and are few."
             .into(),
         columns: vec!["Metric", "Method", "Loss", "Backbone", "Interaction"],
@@ -318,11 +337,12 @@ fn each<'a>(findings: &'a Findings, metrics: &'a [Metric]) -> impl Iterator<Item
     findings.backbones.iter().flat_map(move |backbone| metrics.iter().map(move |metric| (backbone, *metric)))
 }
 
-/// Means, the best one marked if another is there to compare with.
+/// Means, the best one marked if another is there to compare with and all are of as many seeds.
 fn best_bold<const N: usize>(values: [Option<Estimate>; N], metric: Metric, higher_is_better: bool) -> [Cell; N] {
     let sign = if higher_is_better { 1.0 } else { -1.0 };
     let best = values.iter().flatten().map(|e| sign * e.mean).fold(f64::NEG_INFINITY, f64::max);
-    let several = values.iter().flatten().count() > 1;
+    let seeds: Vec<usize> = values.iter().flatten().map(|e| e.seeds).collect();
+    let several = seeds.len() > 1 && seeds.iter().all(|of_one| *of_one == seeds[0]);
     values.map(|value| match mean(value, metric) {
         Cell::Number { text, interval, .. } => {
             let best = several && value.is_some_and(|e| sign * e.mean == best);
@@ -366,5 +386,7 @@ mod tests {
         assert_eq!(marks(best_bold([of(1.0), of(2.0), None], Metric::Gini, true)), [false, true, false]);
         assert_eq!(marks(best_bold([of(1.0), of(2.0), None], Metric::Entropy, false)), [true, false, false]);
         assert_eq!(marks(best_bold([of(1.0), None, None], Metric::Gini, true)), [false; 3]);
+        let more_seeds = Some(Estimate { mean: 2.0, seeds: 3, ..Estimate::default() });
+        assert_eq!(marks(best_bold([of(1.0), more_seeds, None], Metric::Gini, true)), [false; 3]);
     }
 }

@@ -20,7 +20,7 @@ pub fn specification(figure: &Figure) -> String {
                 values.push(json!({
                     "panel": panel.title, "row": row.label, "series": series(point.series),
                     "value": point.estimate.mean, "low": point.estimate.low, "high": point.estimate.high,
-                    "n": point.estimate.n, "ceiling": row.ceiling,
+                    "n": point.estimate.n, "even_cell": row.even_cell,
                 }));
             }
         }

@@ -30,6 +30,11 @@ impl Verdict {
         }
     }
 
+    /// What two ways of counting the same maps say together.
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::NotResolved }
+    }
+
     /// Words for readers.
     pub fn words(self) -> &'static str {
         match self {
@@ -61,7 +66,8 @@ pub enum Expected {
 impl Expected {
     /// Verdict on an estimate.
     pub fn judge(self, estimate: Option<&Estimate>) -> Verdict {
-        let Some(Estimate { low, high, .. }) = estimate.copied() else { return Verdict::NotTested };
+        let Some(estimate) = estimate else { return Verdict::NotTested };
+        let Some((low, high)) = estimate.interval() else { return Verdict::NotResolved };
         let decide = |holds: bool, reversed: bool| match (holds, reversed) {
             (true, _) => Verdict::Holds,
             (false, true) => Verdict::Reversed,
@@ -73,6 +79,14 @@ impl Expected {
             Self::Different => decide(low > 0.0 || high < 0.0, false),
             Self::Within(limit) => decide(low >= -limit && high <= limit, low > limit || high < -limit),
             Self::AtLeast(limit) => decide(low >= limit, high < limit),
+        }
+    }
+
+    /// Whether it is a matter of the estimate being 0 or not, which is what p-values are about.
+    pub fn is_about_zero(self) -> bool {
+        match self {
+            Self::Higher | Self::Lower | Self::NoGain | Self::Different => true,
+            Self::Within(_) | Self::AtLeast(_) => false,
         }
     }
 
@@ -96,7 +110,7 @@ mod tests {
     #[test]
     fn verdicts_follow_from_the_interval() {
         use {Expected::*, Verdict::*};
-        let interval = |low, high| Estimate { mean: (low + high) / 2.0, low, high, ..Estimate::default() };
+        let interval = |low, high| Estimate { mean: (low + high) / 2.0, low, high, items: 2, ..Estimate::default() };
         for (expected, low, high, verdict) in [
             (Higher, 0.1, 0.2, Holds),
             (Higher, -0.2, -0.1, Reversed),
@@ -115,6 +129,7 @@ mod tests {
         ] {
             assert_eq!(expected.judge(Some(&interval(low, high))), verdict, "{expected:?} [{low}, {high}]");
             assert_eq!(expected.judge(None), NotTested);
+            assert_eq!(expected.judge(Some(&Estimate { items: 1, ..interval(low, high) })), NotResolved);
         }
     }
 }

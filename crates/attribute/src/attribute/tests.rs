@@ -120,7 +120,7 @@ fn write_backbone(dir: &Path, family: Family) {
     fs::write(dir.join("random.toml"), text).unwrap();
 }
 
-fn write_probes(out: &Path) {
+fn write_probes(out: &Path, inputs: Vec<Input>) {
     let classes = shapes::CLASSES.len();
     let weights: Vec<(String, Weights)> = PROBE_IDS
         .iter()
@@ -194,7 +194,7 @@ fn write_probes(out: &Path) {
         path: out.join(PROBES_DIR),
         algorithm: 1,
         config: serde_json::Value::Null,
-        inputs: vec![],
+        inputs,
         tables: vec![table(&PROBES, PROBES_DIR), table(&PREDICTIONS, PREDICTIONS_DIR)],
         parts: 1,
     };
@@ -212,7 +212,9 @@ fn prepare(name: &str, family: Family) -> Scratch {
     data.out = scratch.0.join("data");
     shapes::make(&data).unwrap();
     write_backbone(&scratch.0, family);
-    write_probes(&stage.out);
+    let source: FeaturesConfig = stage.section("features").unwrap();
+    let images = Reader::open(&source.images, &IMAGES).unwrap().input();
+    write_probes(&stage.out, vec![source.load(&cpu()).unwrap().input, images]);
     scratch
 }
 

@@ -50,6 +50,11 @@ impl Reader {
         Ok(Self { dir: dir.to_path_buf(), table, manifest, entry, shapes, footer })
     }
 
+    /// The table's directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Number of parts, at least 1.
     pub fn parts(&self) -> usize {
         self.entry.parts.len()

@@ -13,6 +13,9 @@ use crate::weights::WeightFile;
 
 /// Output channels, input channels and rows of the convolution with a name, if there is one.
 type Shapes<'a> = &'a dyn Fn(&str) -> Option<[usize; 3]>;
+/// How many numbers from the second argument on follow the first in names of tensors, to the largest one: what is missing in
+/// between is reported as missing, and not as another network.
+type Counts<'a> = &'a dyn Fn(&str, usize) -> usize;
 
 /// Channels of one head of CLIP's attention.
 // METHOD: openai/CLIP, model.py: `vision_heads = vision_width * 32 // 64`, of `vision_width * 32` channels.
@@ -33,12 +36,29 @@ pub fn recognise(file: &WeightFile, found: &Found) -> error::Result<Architecture
         [out, inner, rows, _] => Some([out, inner, rows]),
         _ => None,
     };
-    let made = match (found.form, found.layout) {
-        (Form::Dense, _) => dense(&shape, found.style).map(Architecture::DenseNet),
-        (Form::Residual, Layout::ClipAttentionPool) => residual(&shape, found.style)
-            .and_then(|trunk| attention(&extents, trunk).map(Architecture::AttentionPooled)),
-        (Form::Residual, _) => residual(&shape, found.style).map(Architecture::ResNet),
+    let count = |before: &str, first: usize| {
+        let before = format!("{}{before}", found.prefix);
+        let number = |name: &String| {
+            let rest = name.strip_prefix(&before)?;
+            rest[..rest.find('.')?].parse::<usize>().ok()
+        };
+        file.tensors.keys().filter_map(number).max().map_or(0, |last| last + 1 - first)
     };
+    let made = match (found.form, found.layout) {
+        (Form::Dense, _) => dense(&shape, &count, found.style).map(Architecture::DenseNet),
+        (Form::Residual, Layout::ClipAttentionPool) => residual(&shape, &count, found.style)
+            .and_then(|trunk| attention(&extents, trunk).map(Architecture::AttentionPooled)),
+        (Form::Residual, _) => residual(&shape, &count, found.style).map(Architecture::ResNet),
+    };
+    // What is cut off at the end is missed by nobody but the classifier.
+    let reads = ["fc", "classifier"].iter().find_map(|name| Some(*extents(&format!("{name}.{suffix}"))?.get(1)?));
+    let made = made.and_then(|network| match reads {
+        Some(reads) if reads != network.channels() && found.layout != Layout::ClipAttentionPool => Err(format!(
+            "its classifier reads {reads} channels and its last stage makes {}, so tensors are missing from it",
+            network.channels()
+        )),
+        _ => Ok(network),
+    });
     made.map_err(|problem| {
         Error::BadData(format!(
             "{}: {problem}; describe the network in {} (see data/backbones for the form)",
@@ -48,7 +68,7 @@ pub fn recognise(file: &WeightFile, found: &Found) -> error::Result<Architecture
     })
 }
 
-fn residual(shape: Shapes<'_>, style: Style) -> Result<ResNet, String> {
+fn residual(shape: Shapes<'_>, count: Counts<'_>, style: Style) -> Result<ResNet, String> {
     let (stem, is_clip) = match (shape("conv1"), shape("conv3")) {
         (Some([channels, _, 7]), None) => (Stem { channels, kernel: 7, stride: 2, pool: true }, false),
         (Some([_, 3, 3]), Some([channels, _, 3])) => (Stem { channels, kernel: 3, stride: 2, pool: true }, true),
@@ -56,9 +76,10 @@ fn residual(shape: Shapes<'_>, style: Style) -> Result<ResNet, String> {
     };
     let mut stages = Vec::new();
     let mut block = None;
-    while let Some([inner, ..]) = shape(&format!("layer{}.0.conv1", stages.len() + 1)) {
-        let layer = format!("layer{}", stages.len() + 1);
-        let blocks = (0..).take_while(|j| shape(&format!("{layer}.{j}.conv1")).is_some()).count();
+    for number in 1..=count("layer", 1) {
+        let layer = format!("layer{number}");
+        let blocks = count(&format!("{layer}."), 0);
+        let [inner, ..] = shape(&format!("{layer}.0.conv1")).ok_or(format!("{layer}.0.conv1 is missing"))?;
         let (kind, width) = match shape(&format!("{layer}.0.conv3")) {
             None => (Block::Basic, inner),
             Some([output, ..]) if output == 4 * inner && is_clip => (Block::ClipBottleneck, inner),
@@ -85,7 +106,7 @@ fn residual(shape: Shapes<'_>, style: Style) -> Result<ResNet, String> {
     Ok(ResNet { family, block, stem, stages })
 }
 
-fn dense(shape: Shapes<'_>, style: Style) -> Result<DenseNet, String> {
+fn dense(shape: Shapes<'_>, count: Counts<'_>, style: Style) -> Result<DenseNet, String> {
     let Some([channels, _, kernel @ 7]) = shape("features.conv0") else {
         return Err("it does not begin with a 7 x 7 convolution".into());
     };
@@ -93,8 +114,9 @@ fn dense(shape: Shapes<'_>, style: Style) -> Result<DenseNet, String> {
         let prefix = format!("features.denseblock{i}.denselayer{j}");
         Some((shape(&format!("{prefix}.conv1"))?, shape(&format!("{prefix}.conv2"))?))
     };
-    let count = |i: usize| (1..).take_while(|&j| layer(i, j).is_some()).count();
-    let blocks: Vec<usize> = (1..).map(count).take_while(|&layers| layers > 0).collect();
+    let blocks: Vec<usize> = (1..=count("features.denseblock", 1))
+        .map(|i| count(&format!("features.denseblock{i}.denselayer"), 1))
+        .collect();
     let Some(([inner, ..], [growth, ..])) = layer(1, 1) else {
         return Err("it has no features.denseblock1.denselayer1".into());
     };

@@ -25,10 +25,16 @@ pub fn join(sources: Vec<Classes>) -> Result<Vec<String>> {
             Classes::Counted(classes) => count = count.max(classes),
             Classes::Named(found) => match &names {
                 Some(known) if *known != found => {
+                    let only =
+                        |these: &[String], those: &[String]| these.iter().find(|name| !those.contains(name)).cloned();
+                    let which = match only(known, &found).or_else(|| only(&found, known)) {
+                        Some(name) => format!("only one has `{name}`"),
+                        None => "their order differs".to_string(),
+                    };
                     let (known, found) = (known.len(), found.len());
                     return Err(Error::BadData(format!(
-                        "section [data]: the sources have different classes ({known} and {found} names), so one index \
-                         would mean two things; give every source the same classes in the same order"
+                        "section [data]: the sources have different classes ({known} and {found} names; {which}), so one \
+                         index would mean two things; give every source the same classes in the same order"
                     )));
                 }
                 _ => names = Some(found),

@@ -1,5 +1,6 @@
 //! A text file with a path and a class index a line, as Caffe's and mmpretrain's lists.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::classes::Classes;
@@ -30,6 +31,10 @@ pub fn index(path: &Path, root: &Path) -> Result<Files> {
             labels: vec![label],
             ..Entry::default()
         });
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = entries.iter().find(|entry| !seen.insert(entry.path.as_str())) {
+        return Err(Error::BadData(format!("{}: lists {} twice; remove one line", path.display(), twice.path)));
     }
     let largest = entries.iter().filter_map(|entry| entry.label).max();
     let largest = largest.ok_or_else(|| Error::BadData(format!("{}: lists no image; correct it", path.display())))?;

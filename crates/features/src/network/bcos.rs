@@ -2,6 +2,7 @@
 //!
 //! Source: Böhle, Fritz, Schiele, "B-cos Networks", CVPR 2022, in the form of the `bcos` package (version 2).
 
+use burn::tensor::FloatDType;
 use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
@@ -46,13 +47,15 @@ impl BcosConv {
             let (norms, dims) = self.patch_norms(&Maps::of(input));
             return from_vec(norms, dims, &device);
         }
-        let squares = input.powi_scalar(2).sum_dim(1);
+        // In float16 a sum of squares is infinite from a norm of 256 on, and the output then a finite, wrong 0.
+        let precision = FloatDType::from(input.dtype());
+        let squares = input.cast(FloatDType::F32).powi_scalar(2).sum_dim(1);
         let sum = if [rows, columns] == [1, 1] && self.stride == [1, 1] {
             squares
         } else {
             avg_pool2d(squares, [rows, columns], self.stride, self.padding, true, false) * (rows * columns) as f32
         };
-        sum.add_scalar(PATCH_NORM_EPSILON).sqrt()
+        sum.add_scalar(PATCH_NORM_EPSILON).sqrt().cast(precision)
     }
 
     /// The factor between response and output, of the response's shape.

@@ -3,6 +3,7 @@
 //! An accelerator, or a pass that autodiff records, takes burn's. On the CPU it is `cpu`, which is more than twice as
 //! fast as the backend's and, unlike it, gives the same bits whatever the batch.
 
+mod backend;
 mod cpu;
 mod finish;
 mod kernel;
@@ -17,11 +18,6 @@ pub use finish::{Finish, Floor, Plus, Steps};
 pub use product::{Matrix, Onto, product};
 pub use share::Hands;
 pub use transposed::{Finisher, Given, Reader, Transposed};
-
-use burn::tensor::{
-    module::{conv_transpose2d, conv2d},
-    ops::{ConvOptions, ConvTransposeOptions},
-};
 
 use super::times_images;
 use crate::tensor::{Device, Tensor};
@@ -40,7 +36,7 @@ pub struct Geometry {
 pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
     match input.device() {
         Device::Flex(_) => cpu::convolve(input, weight, geometry, finish),
-        _ => finish.apply(convolve_by_backend(input, weight, geometry)),
+        _ => finish.apply(backend::convolve(input, weight, geometry)),
     }
 }
 
@@ -57,27 +53,10 @@ pub fn convolve_transposed(
     match given.device() {
         Device::Flex(_) => cpu::convolve_transposed(given, weight, geometry, size, factor),
         _ => {
-            let made = transposed_by_backend(given, weight, geometry, size);
+            let made = backend::transposed(given, weight, geometry, size);
             factor.into_iter().fold(made, |made, factor| times_images(made, factor.clone()))
         }
     }
-}
-
-fn convolve_by_backend(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry) -> Tensor<4> {
-    conv2d(input, weight.clone(), None, ConvOptions::new(geometry.stride, geometry.padding, [1, 1], 1))
-}
-
-fn transposed_by_backend(given: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, size: [usize; 2]) -> Tensor<4> {
-    let Geometry { stride, padding } = geometry;
-    let [_, _, kernel_rows, kernel_columns] = weight.dims();
-    let [_, _, rows, columns] = given.dims();
-    // Rows and columns that the stride skipped at the far end get their zeros from here.
-    let rest = |axis: usize, kernel: usize, positions: usize| {
-        size[axis] + 2 * padding[axis] - kernel - (positions - 1) * stride[axis]
-    };
-    let padding_out = [rest(0, kernel_rows, rows), rest(1, kernel_columns, columns)];
-    let options = ConvTransposeOptions::new(stride, padding, padding_out, [1, 1], 1);
-    conv_transpose2d(given, weight.clone(), None, options)
 }
 
 #[cfg(test)]
@@ -135,7 +114,7 @@ mod tests {
             let input = noise(&name, [n, inputs, rows, columns]);
             let weight = noise("weight", [outputs, inputs, kh, kw]);
             let bias = noise("bias", [outputs]);
-            let plain = convolve_by_backend(input.clone(), &weight, geometry);
+            let plain = backend::convolve(input.clone(), &weight, geometry);
             let [_, _, out_rows, out_columns] = plain.dims();
             assert_close(convolve(input.clone(), &weight, geometry, &Finish::default()), plain.clone(), &name);
             let norm = ChannelScale { scale: noise("scale", [outputs]), shift: Some(noise("shift", [outputs])) };
@@ -148,7 +127,7 @@ mod tests {
             let got = convolve(input, &weight, geometry, &finish);
             assert_close(got, finish.apply(plain), &name);
             let given = noise("given", [n, outputs, out_rows, out_columns]);
-            let want = transposed_by_backend(given.clone(), &weight, geometry, [rows, columns]);
+            let want = backend::transposed(given.clone(), &weight, geometry, [rows, columns]);
             let factor = noise("factor", [1, inputs, rows, columns]);
             let got = convolve_transposed(given.clone(), &weight, geometry, [rows, columns], Some(&factor));
             assert_close(got, times_images(want.clone(), factor), &name);
@@ -174,7 +153,7 @@ mod tests {
                     }
                 }
                 let given = maps.clone().into_tensor(&cpu());
-                let want = transposed_by_backend(given, &weight, geometry, [rows, columns]) * 0.5;
+                let want = backend::transposed(given, &weight, geometry, [rows, columns]) * 0.5;
                 let read = |values: &mut [f32], image: usize, channel: usize, position: usize| {
                     let from = &maps.values[(image * outputs + channel) * area + position..];
                     values.iter_mut().zip(from).for_each(|(to, value)| *to = 0.5 * value);

@@ -3,16 +3,17 @@
 //! The size changes speed and memory only, never a result. It follows a budget in bytes before a run; on an accelerator
 //! it also follows what turns out to be there: a pass that finds no room is made again in halves.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Stage};
 use crate::error::{Error, Result};
+use crate::failure::{self, Failure};
 use crate::memory;
 use crate::network::Network;
 use crate::tensor::Device;
@@ -122,6 +123,15 @@ pub fn side_by_side(device: &Device) -> usize {
     }
 }
 
+/// What `work` makes of each of `items`: side by side on the CPU, in turn on the calling thread elsewhere. An accelerator's
+/// backend orders what one thread asks for; a tensor that another one uses may be gone or rewritten before it is read.
+pub fn each<T: Send, R: Send>(device: &Device, items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+    match device {
+        Device::Flex(_) => items.into_par_iter().map(work).collect(),
+        _ => items.into_iter().map(work).collect(),
+    }
+}
+
 impl Stage {
     /// Inputs in a pass: what `--batch` says, else what the experiment file says; `auto` is `fast` or as many as fit.
     ///
@@ -169,7 +179,7 @@ impl Batches {
     }
 
     /// What `pass` gives when it takes so many inputs at once. On an accelerator a pass that fails is made again with
-    /// half as many: a device without room says so where a result is read, by a panic.
+    /// half as many: a device without room says so where a result is read.
     ///
     /// # Errors
     /// [`Error::Device`] when there is no room for a single one.
@@ -183,42 +193,40 @@ impl Batches {
     fn halve<T>(&self, pass: impl Fn(usize) -> T) -> Result<T> {
         loop {
             let size = self.size();
-            let panic = match catch_unwind(AssertUnwindSafe(|| pass(size))) {
+            let failure = match failure::catch(|| pass(size)) {
                 Ok(made) => return Ok(made),
-                Err(panic) => panic,
+                Err(failure) => failure,
             };
-            let said = said(&*panic).to_string();
-            match (size, is_about_room(&said)) {
-                (1, true) => {
-                    return Err(Error::Device(format!(
-                        "the device has no room for the least that it can be given ({said}); end what else runs on it, or use a \
-                         larger one"
-                    )));
-                }
-                (1, false) => resume_unwind(panic),
-                _ => {
-                    tracing::warn!("the device failed with {size} at once and tries again with {}: {said}", size / 2);
-                    self.size.store(size / 2, Ordering::Relaxed);
-                }
+            memory::give_back(&self.device);
+            let said = match failure {
+                Failure::Panic(panic) if size == 1 => resume_unwind(panic),
+                Failure::Panic(panic) => failure::said(&*panic),
+                Failure::Device(said) => said,
+            };
+            if size == 1 {
+                let what = if is_about_room(&said) { "has no room for" } else { "failed with" };
+                return Err(Error::Device(format!(
+                    "the device {what} the least that it can be given ({said}); end what else runs on it, or use a larger one"
+                )));
             }
+            tracing::warn!("the device failed with {size} at once and tries again with {}: {said}", size / 2);
+            self.size.store(size / 2, Ordering::Relaxed);
         }
     }
-}
-
-/// The text of a panic.
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without text").lines().next().unwrap_or_default()
 }
 
 /// Whether a device's message is about memory that was not to be had: the allocation itself, or its use afterwards.
 fn is_about_room(said: &str) -> bool {
     let said = said.to_lowercase();
-    ["allocate", "memory", "buffer", "resource for that handle", "reading data"].iter().any(|word| said.contains(word))
+    ["alloc", "memory", "buffer", "resource for that handle", "reading data", "callerror"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::stage::StageArgs;
     use crate::tensor::cpu;
@@ -274,10 +282,12 @@ mod tests {
         };
         assert_eq!(batches.halve(pass).expect("room at last"), 6);
         assert_eq!(batches.size(), 6);
-        let error = batches.halve(|_| -> () { panic!("can't allocate buffer") }).expect_err("never any room");
+        let full = |_| failure::checked(|| Err("can't allocate buffer".to_string()), || ());
+        let error = batches.halve(full).expect_err("never any room");
         assert_eq!((error.exit_code(), batches.size()), (69, 1));
+        assert!(error.to_string().contains("has no room for the least"), "{error}");
         let other = catch_unwind(AssertUnwindSafe(|| batches.halve(|_| -> () { panic!("index out of bounds") })));
-        assert_eq!(said(&*other.expect_err("another panic goes on")), "index out of bounds");
+        assert_eq!(failure::said(&*other.expect_err("another panic goes on")), "index out of bounds");
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn cuda(index: usize) -> Result<Device> {
         let count = devices.unwrap_or(0);
         return Err(Error::Device(format!("--device cuda:{index}: this machine has {count} GPU(s), counted from 0")));
     }
+    crate::failure::watch();
     Ok(Device::Cuda(burn::backend::cuda::CudaDevice::new(index)))
 }
 

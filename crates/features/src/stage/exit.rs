@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::log;
 use crate::error::Error;
+use crate::failure::DeviceFailed;
 use crate::memory;
 
 /// Exit code of a bug: a panic, or an error that is none of this workspace's.
@@ -29,7 +30,15 @@ pub fn run(work: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{}: {error:#}", program());
             ExitCode::from(code(&error))
         }
-        Err(_) => ExitCode::from(BUG),
+        Err(panic) => match panic.downcast_ref::<DeviceFailed>() {
+            Some(DeviceFailed(said)) => {
+                let error =
+                    Error::Device(format!("the device failed ({said}); end what else runs on it and start again"));
+                let _ = writeln!(std::io::stderr(), "{}: {error}", program());
+                ExitCode::from(error.exit_code())
+            }
+            None => ExitCode::from(BUG),
+        },
     }
 }
 

@@ -4,6 +4,7 @@ use features::error::Result;
 
 use crate::checkpoint::State;
 use crate::data::Batch;
+use crate::score::Tally;
 
 /// One probe's numbers, for scaled features.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +23,8 @@ pub trait Engine: Send + Sync {
     /// The losses of the rows since this was last asked, summed over rows, each before its step.
     fn losses(&mut self) -> Vec<f64>;
 
-    /// Logits of one probe on some rows: `[n, classes]`.
-    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32>;
+    /// Adds the logits of some rows of any split to the tallies of these probes.
+    fn score(&self, batch: &Batch<'_>, tallies: Vec<(usize, &mut Tally)>);
 
     /// Adds the part of these rows to loss and gradient of the mean over `all` rows of the training split.
     fn tally(&mut self, batch: &Batch<'_>, all: usize);

@@ -2,7 +2,6 @@
 
 use features::error::Result;
 use features::tensor::cpu;
-use rayon::prelude::*;
 
 use super::engine::{Engine, Raw};
 use super::plain::Plain;
@@ -116,11 +115,9 @@ impl<'a> Group<'a> {
 
     /// Adds the logits of some rows of the validation split to the tallies of the probes that have not diverged.
     pub fn tally_scores(&self, batch: &Batch<'_>, tallies: &mut [Tally]) {
-        tallies.par_iter_mut().zip(&self.courses).enumerate().for_each(|(index, (tally, course))| {
-            if course.status == Status::Trained {
-                tally.add(&self.engine.logits(index, batch), batch.labels().into_iter());
-            }
-        });
+        let all = tallies.iter_mut().zip(&self.courses).enumerate();
+        let training = all.filter(|(_, (_, course))| course.status == Status::Trained);
+        self.engine.score(batch, training.map(|(index, (tally, _))| (index, tally)).collect());
     }
 
     /// Ends the epoch: losses and scores are noted, best weights and from time to time the state are kept.

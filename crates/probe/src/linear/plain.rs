@@ -12,6 +12,7 @@ use super::engine::{Engine, Raw};
 use crate::checkpoint::State;
 use crate::data::Batch;
 use crate::optimiser::Step;
+use crate::score::Tally;
 use crate::spec::ProbeSpec;
 
 /// Weight rows of a block: with 2048 channels 2 MiB, which stays in a cache from the product to the step.
@@ -125,6 +126,26 @@ impl Plain {
     }
 }
 
+impl Plain {
+    /// Logits of one probe on some rows: `[n, classes]`.
+    pub fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32> {
+        let (channels, classes) = (self.channels, self.classes);
+        let weights = &self.weights.values[probe * classes * channels..(probe + 1) * classes * channels];
+        let offset = self.probes[probe].offset.value(classes);
+        let constants = self.biases.values[probe * classes..(probe + 1) * classes].iter().map(|bias| bias + offset);
+        let constants: Vec<f32> = constants.collect();
+        let inputs: Vec<f32> = batch.all_features().flatten().map(|x| x * self.scale).collect();
+        let mut logits = vec![0.0; batch.len() * classes];
+        let size = [batch.len(), channels, classes];
+        let weights = Matrix::rows(weights, channels).transposed();
+        product(size, Matrix::rows(&inputs, channels), weights, &mut logits, Onto::Nothing);
+        for row in logits.chunks_exact_mut(classes) {
+            row.iter_mut().zip(&constants).for_each(|(z, constant)| *z += constant);
+        }
+        logits
+    }
+}
+
 impl Engine for Plain {
     fn step(&mut self, batch: &Batch<'_>, factor: f64) {
         self.steps += 1;
@@ -177,21 +198,10 @@ impl Engine for Plain {
         std::mem::replace(&mut self.losses, vec![0.0; self.probes.len()])
     }
 
-    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32> {
-        let (channels, classes) = (self.channels, self.classes);
-        let weights = &self.weights.values[probe * classes * channels..(probe + 1) * classes * channels];
-        let offset = self.probes[probe].offset.value(classes);
-        let constants = self.biases.values[probe * classes..(probe + 1) * classes].iter().map(|bias| bias + offset);
-        let constants: Vec<f32> = constants.collect();
-        let inputs: Vec<f32> = batch.all_features().flatten().map(|x| x * self.scale).collect();
-        let mut logits = vec![0.0; batch.len() * classes];
-        let size = [batch.len(), channels, classes];
-        let weights = Matrix::rows(weights, channels).transposed();
-        product(size, Matrix::rows(&inputs, channels), weights, &mut logits, Onto::Nothing);
-        for row in logits.chunks_exact_mut(classes) {
-            row.iter_mut().zip(&constants).for_each(|(z, constant)| *z += constant);
-        }
-        logits
+    fn score(&self, batch: &Batch<'_>, tallies: Vec<(usize, &mut Tally)>) {
+        tallies.into_par_iter().for_each(|(probe, tally)| {
+            tally.add(&self.logits(probe, batch), batch.labels().into_iter());
+        });
     }
 
     fn tally(&mut self, batch: &Batch<'_>, all: usize) {

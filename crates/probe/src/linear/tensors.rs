@@ -2,6 +2,7 @@
 //! and one back, whatever the number of probes.
 
 use features::error::Result;
+use features::memory;
 use features::tensor::{Device, Tensor, from_vec, to_vec};
 
 use super::engine::{Engine, Raw};
@@ -9,6 +10,7 @@ use crate::checkpoint::State;
 use crate::data::{Batch, Split, multi_hot, select};
 use crate::loss::Objective;
 use crate::optimiser::Memory;
+use crate::score::Tally;
 use crate::spec::ProbeSpec;
 
 /// The probes as one matrix; the probes of a loss are neighbours.
@@ -23,7 +25,7 @@ pub struct Tensors {
     offset: Tensor<2>,
     /// Loss and number of probes of each run of neighbours.
     groups: Vec<(Objective, usize)>,
-    /// Scaled training features, where they are held.
+    /// Scaled training features, where they are held and the device has room for them.
     inputs: Option<Tensor<2>>,
     scale: f32,
     /// Summed losses since they were asked for: `[probes]`.
@@ -57,13 +59,14 @@ impl Tensors {
         };
         let (weights, biases): (Vec<Vec<f32>>, Vec<Vec<f32>>) =
             start.into_iter().map(|raw| (raw.weight, raw.bias)).unzip();
+        let fits = train.is_held() && memory::holds(device, 4.0 * (train.len() * train.channels) as f64);
         let parameters =
             [from_vec(weights.concat(), [rows, train.channels], device), from_vec(biases.concat(), [1, rows], device)];
         Self {
             memory: Memory::new(probes[0].optimiser, &parameters),
             has_bias: per_row(&|spec| if spec.bias { 1.0 } else { 0.0 }),
             offset: per_row(&|spec| spec.offset.value(classes)),
-            inputs: train.is_held().then(|| train.pooled(device).mul_scalar(scale)),
+            inputs: fits.then(|| train.pooled(device).mul_scalar(scale)),
             losses: from_vec(vec![0.0; probes.len()], [probes.len()], device),
             probes: probes.to_vec(),
             parameters,
@@ -117,6 +120,11 @@ impl Tensors {
         let bias = gradient.clone().sum_dim(0) * self.has_bias.clone();
         (Tensor::cat(losses, 0), [gradient.transpose().matmul(inputs), bias])
     }
+
+    /// Logits of all probes on some rows of any split: `[n, probes * classes]`.
+    pub fn logits(&self, batch: &Batch<'_>) -> Vec<f32> {
+        to_vec(self.forward(self.upload(batch)))
+    }
 }
 
 impl Engine for Tensors {
@@ -140,11 +148,13 @@ impl Engine for Tensors {
         to_vec(sums).into_iter().map(f64::from).collect()
     }
 
-    fn logits(&self, probe: usize, batch: &Batch<'_>) -> Vec<f32> {
-        let ([weight, bias], first) = (self.parameters.clone(), probe * self.classes);
-        let weight = weight.narrow(0, first, self.classes);
-        let constant = (bias + self.offset.clone()).narrow(1, first, self.classes);
-        to_vec(self.upload(batch).matmul(weight.transpose()) + constant)
+    fn score(&self, batch: &Batch<'_>, tallies: Vec<(usize, &mut Tally)>) {
+        let all = self.logits(batch);
+        for (probe, tally) in tallies {
+            let rows = all.chunks_exact(self.probes.len() * self.classes);
+            let own = rows.flat_map(|row| &row[probe * self.classes..][..self.classes]).copied();
+            tally.add(&own.collect::<Vec<f32>>(), batch.labels().into_iter());
+        }
     }
 
     fn tally(&mut self, batch: &Batch<'_>, all: usize) {

@@ -1,6 +1,7 @@
 //! Training maps on the device, with positions as rows, batch by batch.
 
 use features::error::Result;
+use features::memory;
 use features::tensor::{Device, Tensor, from_vec};
 
 use crate::data::{Batch, Form, Split, multi_hot, select};
@@ -15,7 +16,7 @@ const IMAGES: usize = 64;
 /// Scaled maps with positions as the middle axis, and their labels.
 pub struct Maps<'a> {
     split: &'a Split,
-    /// `[n, positions * channels]`, where maps are in memory.
+    /// `[n, positions * channels]`, where maps are in memory and the device has room for them.
     cells: Option<Tensor<2>>,
     device: Device,
     classes: usize,
@@ -41,7 +42,8 @@ impl<'a> Maps<'a> {
             Scaling::None => 1.0,
             Scaling::Common => (CELL_NORM / mean_norm(split)?.max(f64::MIN_POSITIVE)) as f32,
         };
-        let cells = split.is_held().then(|| {
+        let fits = split.is_held() && memory::holds(&context.device, 4.0 * (n * positions * channels) as f64);
+        let cells = fits.then(|| {
             let maps = split.map_batch(0, n, &context.device).reshape([n, channels, positions]);
             maps.swap_dims(1, 2).mul_scalar(scale).reshape([n, positions * channels])
         });

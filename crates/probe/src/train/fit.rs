@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use features::error::Result;
 use features::stage::{Batches, Stage};
+use features::tensor::Device;
 use features::weights::WeightFile;
 use rayon::prelude::*;
 
@@ -43,11 +44,11 @@ pub fn fit(
     let (train, validation) = (&data.train, &data.validation);
     let job = Job { train, validation, context, checkpoints, after_epoch: &after_epoch };
     let held = train.is_held() && validation.is_held();
-    let (linears, mlps) = if held {
+    let (linears, mlps) = if held && matches!(context.device, Device::Flex(_)) {
         // The linear ones are small products in a row, which cannot fill all threads.
         rayon::join(|| linears(&flat_linear, &job), || mlp::train(&flat_layered, &job))
     } else {
-        // One after the other, so that memory holds the windows of one.
+        // One after the other, so that memory holds the windows of one, and an accelerator hears one thread.
         (linears(&flat_linear, &job), mlp::train(&flat_layered, &job))
     };
     drop(progress);

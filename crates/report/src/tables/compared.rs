@@ -11,7 +11,8 @@ pub fn agreement(findings: &Findings) -> Formatted {
         name: "agreement",
         title: "Do maps depend on the class, and on the seed?",
         caption: "Mean correlation of a map with those of the other targets of its grid (class agreement: less is more class-specific) \
-                  and with those of other seeds of the same probe (seed stability: more is more reproducible). −1 to 1."
+                  and with those of other seeds of the same probe (seed stability: more is more reproducible; intervals of it are \
+                  over items only, as seeds share their pairs). −1 to 1."
             .into(),
         columns: vec!["Backbone", "Metric", "Method", "Linear CE", "Linear BCE", "BCE − CE"],
         rows: ce_against_bce(findings, &metrics),

@@ -40,9 +40,9 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
         let mut row = vec![text(&backbone.name), text(labels::method(method))];
         row.extend(METRICS.into_iter().zip(values).flat_map(|(metric, values)| best_bold(values, metric, true)));
         // The cells are the same in both settings, and so is what covers one evenly.
-        let ceiling = |metric| findings.summaries.control(backbone, metric, Control::Oracle, method);
-        let ceiling = ceiling(Metric::DiFull).or_else(|| ceiling(Metric::DiPart));
-        row.push(number(ceiling.map_or("–".to_string(), |value| labels::number(100.0 * value, 1))));
+        let even_cell = |metric| findings.summaries.control(backbone, metric, Control::Oracle, method);
+        let even_cell = even_cell(Metric::DiFull).or_else(|| even_cell(Metric::DiPart));
+        row.push(number(even_cell.map_or("–".to_string(), |value| labels::number(100.0 * value, 1))));
         cut_off.then_some(row)
     };
     backbone.methods.iter().filter_map(row).collect()

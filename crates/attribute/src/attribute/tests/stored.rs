@@ -66,3 +66,15 @@ fn what_stored_features_cannot_serve_is_told() {
     fs::write(&weights, bytes).unwrap();
     refused(other, &tiles, 65, "another backbone");
 }
+
+#[test]
+fn probes_of_other_features_are_refused() {
+    let scratch = prepare("origin", Family::Resnet);
+    let stage = scratch.stage_of("", TILES, false);
+    run(&stage).unwrap();
+    let mut data = stage.clone();
+    (data.out, data.seed) = (scratch.0.join("data"), 7);
+    shapes::make(&data).unwrap();
+    let error = run(&stage).unwrap_err();
+    assert!(error.exit_code() == 65 && error.to_string().contains("another image table"), "{error}");
+}
