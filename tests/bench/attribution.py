@@ -55,7 +55,15 @@ def bcos_network():
     from bcos.models.resnet import resnet50
     from bcos.modules import norms
 
-    return resnet50(norm_layer=norms.NoBias(norms.BatchNormUncentered2d)).eval().requires_grad_(False)
+    network = resnet50(norm_layer=norms.NoBias(norms.BatchNormUncentered2d)).eval().requires_grad_(False)
+    # Norms that keep the size of signals, as trained ones do; without, maps are subnormal numbers, which cost what they cost.
+    fan_in = 1
+    for weight in network.parameters():
+        if weight.dim() == 4:
+            fan_in = weight[0].numel()
+        else:
+            weight.fill_(fan_in**0.5)
+    return network
 
 
 class Peers:

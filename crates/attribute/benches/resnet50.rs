@@ -50,25 +50,42 @@ impl Clock {
     }
 }
 
-/// Draws weights on this device.
-struct Random(Device);
+/// Draws weights on a device.
+struct Random {
+    device: Device,
+    /// Inputs of an output of the last weight that was drawn.
+    fan_in: f32,
+}
+
+impl Random {
+    fn on(device: &Device) -> Self {
+        Self { device: device.clone(), fan_in: 1.0 }
+    }
+}
 
 impl Parameters for Random {
     fn weight(&mut self, name: &str, shape: [usize; 4]) -> Tensor<4> {
         let mut rng = stream(0, &["bench", name]);
-        let deviation = (2.0 / (shape[1] * shape[2] * shape[3]) as f64).sqrt();
+        let fan_in = shape[1] * shape[2] * shape[3];
+        self.fan_in = fan_in as f32;
+        let deviation = (2.0 / fan_in as f64).sqrt();
         let values = (0..shape.iter().product()).map(|_| (deviation * normal(&mut rng)) as f32);
-        from_vec(values.collect(), shape, &self.0)
+        from_vec(values.collect(), shape, &self.device)
     }
 
+    /// Keeps the size of signals, as a trained network's norms do. The cosine of drawn weights is about 1 over the root of the
+    /// fan-in, and what is left of a signal after fifty such layers are subnormal numbers, which some CPUs add very slowly.
     fn norm(&mut self, _: &str, channels: usize, norm: Norm) -> ChannelScale {
-        let shift = (norm == Norm::Centred).then(|| Tensor::zeros([channels], &self.0));
-        ChannelScale { scale: Tensor::ones([channels], &self.0) * 0.5, shift }
+        let ones = || Tensor::ones([channels], &self.device);
+        match norm {
+            Norm::Centred => ChannelScale { scale: ones() * 0.5, shift: Some(Tensor::zeros([channels], &self.device)) },
+            Norm::Uncentred => ChannelScale { scale: ones() * self.fan_in.sqrt(), shift: None },
+        }
     }
 }
 
 fn head(family: Family, device: &Device) -> Network {
-    let weight = Random(device.clone()).weight("head", [CLASSES, 2048, 1, 1]);
+    let weight = Random::on(device).weight("head", [CLASSES, 2048, 1, 1]);
     let dense = match family {
         Family::Resnet => Layer::Conv(Conv::pointwise(weight, None)),
         Family::BcosResnet => Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1; 2], padding: [0; 2] }),
@@ -92,7 +109,7 @@ fn main() {
         let mut words = line.split_whitespace();
         let (name, count) = (words.next().unwrap_or_default(), words.next().and_then(|word| word.parse().ok()));
         let family = family(name);
-        let backbone = ResNet::imagenet(family, 50).expect("a known depth").lower(&mut Random(device.clone()));
+        let backbone = ResNet::imagenet(family, 50).expect("a known depth").lower(&mut Random::on(&device));
         let channels = if family == Family::Resnet { 3 } else { 6 };
         let mut rng = stream(0, &["bench", "image"]);
         let pixels = (0..channels * SIDE * SIDE).map(|_| uniform(&mut rng) as f32).collect();

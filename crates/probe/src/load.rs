@@ -32,10 +32,10 @@ pub struct Probe {
 /// # Errors
 /// A missing or damaged artifact, or a weight file that does not hold a listed probe.
 pub fn load(dir: &Path, device: &Device) -> Result<Vec<Probe>> {
-    let rows = ProbeRows::from_cells(Reader::open(&dir.join(PROBES_DIR), &PROBES)?.read_all()?)?;
-    let path = dir.join(WEIGHTS_FILE);
-    let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-    let origin = path.display().to_string();
+    let table = Reader::open(&dir.join(PROBES_DIR), &PROBES)?;
+    let rows = ProbeRows::from_cells(table.read_all()?)?;
+    let bytes = table.side_file(WEIGHTS_FILE)?;
+    let origin = dir.join(WEIGHTS_FILE).display().to_string();
     let mut probes = Vec::new();
     for (row, id) in rows.probe_id.iter().enumerate() {
         if Status::from_name(&rows.status[row]) == Some(Status::Diverged) {

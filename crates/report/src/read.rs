@@ -53,7 +53,7 @@ pub fn sources(experiments: &[impl AsRef<Path>]) -> Result<Vec<Source>> {
 
 /// A lazy scan of a table that passed the checks of [`Reader`].
 fn scan(directory: &Path, table: &'static Table) -> Result<LazyFrame> {
-    Reader::open(directory, table)?;
+    Reader::open(directory, table)?.verify()?;
     let pattern = directory.join("part-*.parquet");
     let pattern = pattern
         .to_str()

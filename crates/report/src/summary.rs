@@ -7,7 +7,7 @@ use crate::scores::{Empty, Group, Key, Scores};
 use crate::significance::{self, Significance};
 use crate::verdict::{Expected, Verdict};
 use evaluate::controls::Control;
-use features::random::stream;
+use features::random::{Stream, stream};
 use rayon::prelude::*;
 
 /// Mean of one group.
@@ -161,12 +161,16 @@ fn difference(before: &Group, after: &Group, resampling: Resampling) -> Differen
     let [left_out, zero] = [Empty::LeftOut, Empty::Zero].map(|empty| pairs::paired(&before.cells, &after.cells, empty));
     let has_empty = metric.is_some_and(Metric::is_a_share) && zero.samples.len() > left_out.samples.len();
     let samples = clustered(metric, left_out.samples);
+    let bounds = metric.and_then(Metric::bounds).map(|(least, most)| (least - most, most - least));
+    let estimate = |samples: &[Sample], rng: &mut Stream| {
+        bootstrap::estimate(samples, resampling.resamples, rng).map(|estimate| estimate.within(bounds))
+    };
     let mut rng = stream(resampling.seed, &name(&after.key, &before.key.probe));
     Difference {
-        estimate: bootstrap::estimate(&samples, resampling.resamples, &mut rng),
+        estimate: estimate(&samples, &mut rng),
         significance: significance::paired(&samples, &mut rng),
         baseline_mean: left_out.baseline,
-        empty_as_zero: has_empty.then(|| bootstrap::estimate(&zero.samples, resampling.resamples, &mut rng)).flatten(),
+        empty_as_zero: has_empty.then(|| estimate(&zero.samples, &mut rng)).flatten(),
         skipped: left_out.skipped,
         key: after.key.clone(),
         baseline: before.key.probe.clone(),

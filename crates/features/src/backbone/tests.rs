@@ -122,6 +122,16 @@ fn everything_that_does_not_fit_is_listed_at_once() {
     assert_eq!(inspection.missing, ["layer1.1.bn2.running_var"]);
     assert_eq!(inspection.unused, ["layer1.0.se.weight"]);
     report.check("odd").expect_err("it would not load");
+
+    // A hole in the middle is a hole, and what is cut off at the end is missed by the classifier: neither is a smaller network.
+    tensors.remove("layer1.1.conv1.weight");
+    write(&tensors);
+    let error = Backbone::load(&path, accept, &cpu()).expect_err("a hole");
+    assert!(error.to_string().contains("layer1.1.conv1.weight is missing"), "{error}");
+    tensors.insert("fc.weight".into(), NamedTensor { shape: vec![2, 99], values: vec![0.0; 198] });
+    write(&tensors);
+    let error = Backbone::load(&path, accept, &cpu()).expect_err("another end than its classifier's");
+    assert!(error.to_string().contains("its classifier reads 99 channels"), "{error}");
 }
 
 #[test]

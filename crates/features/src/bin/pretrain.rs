@@ -13,7 +13,7 @@ use features::{
 ///
 /// Reads the [pretrain] section of the configuration. A killed run goes on from its last checkpoint.
 ///
-/// Example: pretrain --config data/experiments/pretrain-resnet.toml --out out/pretrain
+/// Example: pretrain --config data/experiments/pretrain-shapes-resnet.toml
 #[derive(Parser)]
 #[command(version)]
 struct Args {

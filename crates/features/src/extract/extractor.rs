@@ -52,15 +52,21 @@ impl Extractor {
         let backbone = Backbone { network, ..backbone };
         let preprocess = backbone.encoding.preprocess();
         let side = backbone.input_size;
-        let black = Rgb { width: side, height: side, data: vec![0; side * side * 3] };
         let fast = match device {
             Device::Flex(_) => (FAST_CPU_PIXELS / (side * side)).clamp(1, FAST_CPU),
             _ => FAST,
         };
-        let need = Need::forward(&backbone.network, [preprocess.channels, side, side], &device);
+        let picture = [preprocess.channels, side, side];
+        let need = Need::forward(&backbone.network, picture, &device);
         let batches = stage.batch(config.batch, fast, need, &device)?;
         let all = backbone.network.layers.len();
-        let mut outlets = vec![Outlet { stage: None, end: all, shape: [0; 3] }];
+        let layers = &backbone.network.layers;
+        let outlet = |stage: Option<String>, end: usize| Outlet {
+            stage,
+            end,
+            shape: Network::new(layers[..end].to_vec()).footprint(picture).shape,
+        };
+        let mut outlets = vec![outlet(None, all)];
         for (index, name) in config.stages.iter().enumerate() {
             if config.stages[..index].contains(name) {
                 return Err(Error::Usage(format!("section [features]: stages names `{name}` twice")));
@@ -74,13 +80,10 @@ impl Extractor {
                     "section [features]: stages names `{name}`, but the backbone is used up to `{last}`"
                 ))
             })?;
-            outlets.push(Outlet { stage: Some(name.clone()), end, shape: [0; 3] });
+            outlets.push(outlet(Some(name.clone()), end));
         }
         let (precision, keep_bits) = (config.precision, config.keep_bits);
-        let mut extractor = Self { backbone, preprocess, batches, precision, keep_bits, device, outlets };
-        let shapes: Vec<[usize; 3]> = extractor.forward(&[&black]).into_iter().map(|(_, shape)| shape).collect();
-        extractor.outlets.iter_mut().zip(shapes).for_each(|(outlet, shape)| outlet.shape = shape);
-        Ok(extractor)
+        Ok(Self { backbone, preprocess, batches, precision, keep_bits, device, outlets })
     }
 
     /// Floats of all maps of an image.
