@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod version;
+mod whole;
 mod write;
 
 pub use cells::{Box2, Cells, Rle, round_mantissa};

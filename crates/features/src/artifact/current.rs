@@ -16,7 +16,7 @@ impl Reader {
     /// # Errors
     /// [`Error::BadData`] with the stage to run again.
     pub fn check_current(&self) -> Result<()> {
-        let parent = self.dir().parent().unwrap_or(Path::new("."));
+        let parent = self.dir.parent().unwrap_or(Path::new("."));
         check(parent, self.manifest())
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a finished table part by part, after checking that it is what its declaration says.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::cells::Cells;
 use super::fingerprint::Input;
@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 /// An open table. Parts are read on demand, so memory holds one part at a time.
 #[derive(Debug)]
 pub struct Reader {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     table: &'static Table,
-    manifest: Manifest,
-    entry: TableEntry,
+    pub(super) manifest: Manifest,
+    pub(super) entry: TableEntry,
     shapes: Vec<Vec<usize>>,
     footer: Footer,
     /// Which parts have been found to hold what was written.
-    whole: Vec<AtomicBool>,
+    pub(super) whole: Vec<AtomicBool>,
 }
 
 impl Reader {
@@ -54,11 +54,6 @@ impl Reader {
         Ok(Self { dir: dir.to_path_buf(), table, manifest, entry, shapes, footer, whole })
     }
 
-    /// The table's directory.
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Number of parts, at least 1.
     pub fn parts(&self) -> usize {
         self.entry.parts.len()
@@ -84,50 +79,6 @@ impl Reader {
             return Err(bad(&path.display().to_string(), "belongs to another run than the manifest"));
         }
         file.read(self.table, columns)
-    }
-
-    /// Whether all parts hold what was written, for readers that are not this one.
-    ///
-    /// # Errors
-    /// [`Error::BadData`] naming the first part that does not.
-    pub fn verify(&self) -> Result<()> {
-        (0..self.parts()).try_for_each(|part| self.verify_part(part))
-    }
-
-    /// Compares a part's content with the manifest's hash, once. Decoding notices most damage, but not a changed number.
-    fn verify_part(&self, part: usize) -> Result<()> {
-        if self.whole[part].load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let entry = &self.entry.parts[part];
-        let path = self.dir.join(&entry.file);
-        if Input::file("", &path)?.fingerprint != entry.blake3 {
-            return Err(self.changed(&path));
-        }
-        self.whole[part].store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn changed(&self, path: &Path) -> Error {
-        let stage = &self.manifest.stage;
-        Error::BadData(format!(
-            "{}: is not what was written; run the `{stage}` stage again with --force",
-            path.display()
-        ))
-    }
-
-    /// The content of one of the artifact's side files.
-    ///
-    /// # Errors
-    /// A file that is not there, or that is not what was written.
-    pub fn side_file(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.dir.with_file_name(name);
-        let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-        let entry = self.manifest.files.iter().find(|entry| entry.file == name);
-        match entry.is_some_and(|entry| Input::bytes("", &bytes).fingerprint == entry.blake3) {
-            true => Ok(bytes),
-            false => Err(self.changed(&path)),
-        }
     }
 
     /// All columns of all parts, in declared order.
