@@ -1,8 +1,9 @@
 //! Failures on an accelerator's own threads, so that no result is read that depends on one.
 //!
-//! burn hands work to threads of the device, where it catches panics and logs them: an allocation that failed, a kernel that
-//! did not compile. What was to be computed then is whatever memory held before, and reading it succeeds. So a panic of such
-//! a thread is noted, and whoever reads next is told. The note is global because a panic hook is.
+//! burn hands work to threads of the device, where it catches panics and logs them. After an allocation that failed, what was to
+//! be computed is whatever memory held before, and reading it succeeds. So such a panic is noted, and whoever reads next is
+//! told. Others are left alone: tuning tries kernels that a device cannot run, and goes on with the next one. The note is
+//! global because a panic hook is.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -11,6 +12,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 /// What cubecl 0.10 calls the threads of a device.
 const DEVICE_THREADS: &str = "DS";
+/// What they panic with where an allocation fails.
+const NO_ROOM: [&str; 3] = ["BufferTooBig", "allocation error", "can't allocate buffer"];
 
 static NOTED: Mutex<Option<String>> = Mutex::new(None);
 static WATCH: Once = Once::new();
@@ -33,15 +36,18 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct DeviceFailed(pub String);
 
-/// Notes from now on what threads of a device panic with.
+/// Notes from now on where threads of a device find no room.
 pub fn watch() {
     WATCH.call_once(|| {
         let others = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            let said = said(panic.payload());
             let thread = std::thread::current();
-            match thread.name().is_some_and(|name| name.starts_with(DEVICE_THREADS)) {
-                true => note(said(panic.payload())),
-                false => others(panic),
+            let is_devices = thread.name().is_some_and(|name| name.starts_with(DEVICE_THREADS));
+            if is_devices && NO_ROOM.iter().any(|words| said.contains(words)) {
+                note(said);
+            } else {
+                others(panic);
             }
         }));
     });
@@ -87,11 +93,23 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     }
 }
 
+/// Whether a device's message is about memory that was not to be had: the allocation itself, or its use afterwards.
+pub fn is_about_room(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["alloc", "memory", "buffer", "resource for that handle", "reading data", "callerror"]
+        .iter()
+        .any(|word| said.contains(word))
+}
+
 /// The text of a panic, its first line.
 pub fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without text").lines().next().unwrap_or_default().to_string()
 }
+
+/// Held by tests that make a device fail, because there is one note for all of them.
+#[cfg(test)]
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 #[cfg(test)]
 mod tests {
@@ -105,12 +123,15 @@ mod tests {
 
     #[test]
     fn a_result_behind_a_failure_is_not_read() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         watch();
         assert_eq!(checked(|| Ok(1), || 0), 1);
-        on_a_device_thread(|| panic!("no room for {} bytes", 7));
+        on_a_device_thread(|| panic!("a kernel that takes more shared memory than the device has"));
+        assert_eq!(checked(|| Ok(2), || 0), 2);
+        on_a_device_thread(|| panic!("BufferTooBig {{ size: {} }}", 7));
         // Whoever catches gets a placeholder and hears of it at the end; then all is well again.
         let failed = catch(|| checked(|| Ok(1), || 0) + 10).expect_err("it failed");
-        assert!(matches!(failed, Failure::Device(said) if said == "no room for 7 bytes"));
+        assert!(matches!(failed, Failure::Device(said) if said == "BufferTooBig { size: 7 }"));
         assert_eq!(catch(|| checked(|| Ok(1), || 0)).expect("nothing new"), 1);
         // A read that fails by itself is told of alike, and without anybody to tell it unwinds.
         let failed = catch(|| checked(|| Err("call error".to_string()), || 0)).expect_err("it failed");

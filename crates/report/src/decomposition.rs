@@ -131,6 +131,8 @@ fn parts(means: &[f64]) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scores::Raw;
+    use features::random::{Stream, normal};
 
     #[test]
     fn shares_of_hand_made_means() {
@@ -144,6 +146,35 @@ mod tests {
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{means:?}: {found:?}");
         }
         assert_eq!(shares(parts(&[0.5; 4])), None);
+    }
+
+    /// Two backbones and two losses that add up, and noise: the interaction's interval must reach down to 0.
+    #[test]
+    fn noise_is_no_interaction() {
+        let decomposed = |trial: usize| {
+            let mut noise = stream(3, &["decomposition", &trial.to_string()]);
+            let raw = |experiment: &str, probe: &str, level: f64, noise: &mut Stream| {
+                let mut cell = |item: usize| {
+                    let value = Some(level + 0.1 * normal(noise));
+                    (format!("grid3/{item}"), Cell { value, ..Cell::default() })
+                };
+                let cells = (0..12).map(&mut cell).collect();
+                Raw { key: crate::fake::key(experiment, "lrp", probe), higher_is_better: true, cells }
+            };
+            let raws = [
+                ("a", "linear-ce", 0.4),
+                ("a", "linear-bce", 0.45),
+                ("b", "linear-ce", 0.5),
+                ("b", "linear-bce", 0.55),
+            ]
+            .map(|(experiment, probe, level)| raw(experiment, probe, level, &mut noise));
+            let scores = Scores::new(raws.to_vec());
+            let backbones = Backbone::all(&scores);
+            all(&scores, &backbones, &Roles::default(), crate::fake::RESAMPLING).remove(0).interaction
+        };
+        let found: Vec<Estimate> = (0..100).map(decomposed).collect();
+        let reach = found.iter().filter(|share| share.low == 0.0).count();
+        assert!(reach >= 90, "{reach}");
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Batches {
                 Failure::Device(said) => said,
             };
             if size == 1 {
-                let what = if is_about_room(&said) { "has no room for" } else { "failed with" };
+                let what = if failure::is_about_room(&said) { "has no room for" } else { "failed with" };
                 return Err(Error::Device(format!(
                     "the device {what} the least that it can be given ({said}); end what else runs on it, or use a larger one"
                 )));
@@ -213,14 +213,6 @@ impl Batches {
             self.size.store(size / 2, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether a device's message is about memory that was not to be had: the allocation itself, or its use afterwards.
-fn is_about_room(said: &str) -> bool {
-    let said = said.to_lowercase();
-    ["alloc", "memory", "buffer", "resource for that handle", "reading data", "callerror"]
-        .iter()
-        .any(|word| said.contains(word))
 }
 
 #[cfg(test)]
@@ -275,6 +267,7 @@ mod tests {
 
     #[test]
     fn a_pass_without_room_is_halved_and_stays_so() {
+        let _alone = failure::ALONE.lock().expect("no test has failed");
         let batches = Batches::new(cpu(), 50);
         let pass = |size: usize| {
             assert!(size < 10, "Error while reading data: can't allocate buffer of size {size}");
