@@ -1,7 +1,7 @@
 """Seconds and memory of a report of many score rows: an experiment's own, copied under other probes' names.
 
 usage: python tests/bench/report.py out/shapes-bcos [--rows 1000000] [--probes N] [--program PATH] [--keep DIR]
-Needs pyarrow and numpy, and `make` to have run once. Copies of a probe have its scores with some noise. With --keep the
+Needs pyarrow, numpy and blake3, and `make` to have run once. Copies of a probe have its scores with some noise. With --keep the
 report stays in DIR/report, to be looked at; images for its maps are taken from beside the experiment.
 """
 
@@ -19,6 +19,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 from machine import processor
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -55,8 +56,11 @@ def multiply(source, target, artifact, noise, copies):
         metadata = {k: v for k, v in pq.read_metadata(first).metadata.items() if k != b"ARROW:schema"}
         pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
         entry.update(rows=table.num_rows)
-        entry["parts"] = [{**entry["parts"][0], "file": file.name, "bytes": file.stat().st_size, "rows": table.num_rows}]
+        content = {"bytes": file.stat().st_size, "blake3": blake3(file.read_bytes()).hexdigest()}
+        entry["parts"] = [{**entry["parts"][0], **content, "file": file.name, "rows": table.num_rows}]
         rows = table.num_rows if name == "evaluate" else rows
+    # The copies were made from nothing that lies beside them.
+    manifest["inputs"] = []
     (target / f"{artifact}.manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return rows
 
