@@ -128,10 +128,12 @@ impl Job {
         backbone.preprocessing().check(&table, &trained)?;
         table.check_current()?;
         check_origin(&table, &backbone.input, "backbone", &trained)?;
-        check_origin(&table, &Reader::open(&source.images, &IMAGES)?.input(), "image table", &trained)?;
+        let images = Reader::open(&source.images, &IMAGES)?.input();
+        check_origin(&table, &images, "image table", &trained)?;
         let probes = probe::load(&stage.out, &device)?;
         let heads = heads(&config, &backbone.network, &probes)?;
-        let (items, mut inputs) = items(stage, &config, &source, &backbone, &probes)?;
+        let (items, predictions) = items(stage, &config, &source, &backbone, &probes)?;
+        let mut inputs = vec![images, predictions];
         check_pictures(&backbone, &items)?;
         let stored = match config.features {
             FeatureSource::Computed => None,

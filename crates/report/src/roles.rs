@@ -182,9 +182,7 @@ impl Roles {
             (&self.bce, &self.mlp),
         ]
     }
-}
 
-impl Roles {
     /// The CE probe under its shifts, with the BCE probe at the end.
     pub fn shifts(&self) -> [String; 5] {
         [&self.shift_up, &self.ce, &self.shift_down, &self.shift_fit, &self.bce].map(String::clone)

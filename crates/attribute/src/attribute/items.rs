@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use features::{
-    artifact::{Input, Reader},
+    artifact::Input,
     backbone::Backbone,
     error::{Error, Result},
     extract::FeaturesConfig,
     images::{Image, known, load_chosen},
     preprocess::Geometry,
     stage::Stage,
-    table::IMAGES,
 };
 use probe::Probe;
 
@@ -20,21 +19,19 @@ use crate::{
     item::{Item, of_grid, of_scene, of_tile, side},
 };
 
-/// All items in the order of parts, and what they were made from.
+/// All items in the order of parts, and the predictions that they were chosen by.
 pub(super) fn items(
     stage: &Stage,
     config: &AttributeConfig,
     source: &FeaturesConfig,
     backbone: &Backbone,
     probes: &[Probe],
-) -> Result<(Vec<Item>, Vec<Input>)> {
+) -> Result<(Vec<Item>, Input)> {
     let geometry = backbone.preprocessing().geometry;
-    let mut inputs = vec![Reader::open(&source.images, &IMAGES)?.input()];
     let ids: Vec<&str> = probes.iter().map(|probe| probe.id.as_str()).collect();
     let missing = Missing::of(&config.confident_for, &AttributeConfig::default().confident_for);
     let judges = select("confident_for", &config.confident_for, &ids, missing)?;
     let (confident, input) = grid::confident(&stage.out, &judges, config.confidence)?;
-    inputs.push(input);
     let mut items = Vec::new();
     if config.grids3 + config.grids2 + config.tiles > 0 {
         if judges.is_empty() {
@@ -54,7 +51,7 @@ pub(super) fn items(
             source.images.display()
         )));
     }
-    Ok((items, inputs))
+    Ok((items, input))
 }
 
 /// Grids and single tiles, out of the test images that are `confident`, whose ids are in order.

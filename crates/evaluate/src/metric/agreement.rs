@@ -2,8 +2,8 @@
 //!
 //! Both are the mean Pearson correlation of a signed, unsmoothed map with its peers. Range -1 to 1. Class agreement is
 //! lower where a map depends on the class that it explains; Sixt et al., ICML 2020 (random logit test), with all other
-//! targets of the item in place of one random class. Seed stability is higher where the
-//! probe's initial weights do not show in explanations. Neither has a chance level; unrelated maps correlate by 0.
+//! targets of the item in place of one random class. Seed stability is higher where the probe's initial
+//! weights do not show in explanations. Neither has a chance level; unrelated maps correlate by 0.
 
 use crate::map::{Score, Undefined, finite};
 
