@@ -26,7 +26,7 @@ const GAP: usize = 4;
 /// The aggregated maps of one backbone's main method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
-    /// Backbone.
+    /// [`Backbone::label`](crate::roles::Backbone::label).
     pub backbone: String,
     /// Method.
     pub method: String,
@@ -133,7 +133,7 @@ pub fn read(
         ranked.draw(sums, size as usize)
     });
     let probes = seen.collect::<Result<Vec<_>>>()?;
-    Ok(Some(Aggregate { backbone: backbone.name.clone(), method: method.to_string(), probes }))
+    Ok(Some(Aggregate { backbone: backbone.label.clone(), method: method.to_string(), probes }))
 }
 
 /// Adds the wanted maps of a part.

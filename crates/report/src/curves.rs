@@ -132,7 +132,7 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
         };
         [&roles.ce, &roles.bce].into_iter().enumerate().flat_map(of).collect()
     };
-    let title = |backbone: &Backbone| format!("{} · {}", backbone.name, labels::method(backbone.main_method()));
+    let title = |backbone: &Backbone| format!("{} · {}", backbone.label, labels::method(backbone.main_method()));
     let panels: Vec<(String, Vec<Line>)> = findings
         .backbones
         .iter()

@@ -46,7 +46,7 @@ pub fn chart(findings: &Findings) -> Chart {
             let label = if depth == 1 { "1 layer".to_string() } else { format!("{depth} layers") };
             (!points.is_empty()).then_some(Row { label, points, note: String::new(), even_cell: None })
         };
-        let title = format!("{} · {}", backbone.name, labels::method(backbone.main_method()));
+        let title = format!("{} · {}", backbone.label, labels::method(backbone.main_method()));
         Panel { title, rows: (1..=DEPTHS).filter_map(row).collect(), reference: None }
     };
     let panels: Vec<Panel> =

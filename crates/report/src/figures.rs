@@ -203,7 +203,7 @@ fn shift(findings: &Findings) -> Chart {
         };
         let is_shift = |found: &Summary| [&roles.shift_up, &roles.shift_down].contains(&&found.key.probe);
         found.iter().any(is_shift).then(|| Panel {
-            title: format!("{} · {}", backbone.name, labels::method(backbone.main_method())),
+            title: format!("{} · {}", backbone.label, labels::method(backbone.main_method())),
             rows: found.iter().filter_map(row).collect(),
             reference: chance(findings, backbone, metric),
         })
@@ -246,7 +246,7 @@ type Contents = (Vec<Row>, Option<(f64, String)>);
 fn panels(findings: &Findings, contents: impl Fn(&Backbone) -> Contents) -> Vec<Panel> {
     let panel = |backbone: &Backbone| {
         let (rows, reference) = contents(backbone);
-        Panel { title: backbone.name.clone(), rows, reference }
+        Panel { title: backbone.label.clone(), rows, reference }
     };
     findings.backbones.iter().map(panel).collect()
 }

@@ -196,7 +196,7 @@ impl Findings {
         let difference = self.summaries.difference(backbone, metric, method, &self.roles.ce, &self.roles.bce)?;
         let found = difference.estimate?;
         let (method, name, value) =
-            (labels::method(method), &backbone.name, labels::difference_with_unit(&found, metric));
+            (labels::method(method), &backbone.label, labels::difference_with_unit(&found, metric));
         let Estimate { n, items, seeds, .. } = found;
         let zero = difference.empty_as_zero.map_or(String::new(), |zero| {
             format!("; {} with 0 for maps without positive relevance", labels::difference(&zero, metric))

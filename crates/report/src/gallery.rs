@@ -13,7 +13,7 @@ pub const QUANTILES: [f64; 3] = [0.05, 0.5, 0.95];
 /// One grid with its maps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// Backbone.
+    /// [`Backbone::label`](crate::roles::Backbone::label).
     pub backbone: String,
     /// Quantile of the difference that this grid stands for.
     pub quantile: f64,

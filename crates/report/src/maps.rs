@@ -61,7 +61,7 @@ pub fn examples(
         let picture = compose(grid, size as usize, images, &geometry)?;
         let frame = frame(&picture, size as usize, choice.target as usize);
         examples.push(Example {
-            backbone: backbone.name.clone(),
+            backbone: backbone.label.clone(),
             quantile: choice.quantile,
             item: choice.item.clone(),
             target: choice.target,

@@ -11,7 +11,7 @@ use crate::verdict::{Expected, Verdict};
 /// Two probes on one backbone: how they differ in accuracy, and in localisation by the main method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matched {
-    /// Backbone.
+    /// [`Backbone::label`](crate::roles::Backbone::label).
     pub backbone: String,
     /// Its main method.
     pub method: String,
@@ -57,7 +57,7 @@ pub fn all(
         };
         let accuracy = accuracies.iter().find(is_it)?.estimate;
         let row = Matched {
-            backbone: backbone.name.clone(),
+            backbone: backbone.label.clone(),
             method: method.to_string(),
             baseline: baseline.to_string(),
             treatment: treatment.to_string(),

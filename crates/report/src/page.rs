@@ -142,7 +142,7 @@ fn effects(findings: &Findings) -> Vec<Effect> {
             value,
             unit: labels::difference_unit(metric),
             interval,
-            what: format!("{} maps on {}", labels::method(method), backbone.name),
+            what: format!("{} maps on {}", labels::method(method), backbone.label),
             from_to: format!("{} % → {} %", percent(from), percent(from + found.mean)),
             n: format!("n = {} maps · {} grids · {} seeds{left_out}", found.n, found.items, found.seeds),
             good: match difference.verdict(Expected::Higher) {

@@ -205,6 +205,8 @@ pub struct Backbone {
     pub experiment: String,
     /// Name in the tables.
     pub name: String,
+    /// Name for readers: with the experiment's, where several experiments have one of this name.
+    pub label: String,
     /// What it is built of.
     pub kind: Kind,
     /// Methods scored on it, main one first.
@@ -224,6 +226,7 @@ impl Backbone {
                     let (experiment, name) = (experiment.clone(), backbone.clone());
                     backbones.push(Self {
                         experiment,
+                        label: name.clone(),
                         name,
                         kind: Kind::Conventional,
                         methods: vec![],
@@ -240,7 +243,11 @@ impl Backbone {
                 found.grid_sizes.push(size);
             }
         }
+        let names: Vec<String> = backbones.iter().map(|backbone| backbone.name.clone()).collect();
         for backbone in &mut backbones {
+            if names.iter().filter(|name| **name == backbone.name).count() > 1 {
+                backbone.label = format!("{} ({})", backbone.name, backbone.experiment);
+            }
             backbone.methods.sort_by_key(|name| (crate::labels::method_rank(name), name.clone()));
             backbone.grid_sizes.sort_by_key(|size| (*size != 3, -size));
             if backbone.methods.iter().any(|name| name == "bcos") {
@@ -273,6 +280,17 @@ mod tests {
         assert_eq!(kinds, [("resnet", Kind::Conventional, "lrp"), ("bcos-resnet", Kind::Bcos, "bcos")]);
         assert_eq!(found[0].grid_size(Metric::GridPointingGame), Some(3));
         assert_eq!(found[0].grid_size(Metric::EnergyPointingGame), None);
+    }
+
+    #[test]
+    fn two_experiments_on_one_backbone_are_told_apart() {
+        let mut scores = crate::fake::scores();
+        let labels = |scores: &Scores| Backbone::all(scores).into_iter().map(|b| b.label).collect::<Vec<_>>();
+        assert_eq!(labels(&scores), ["resnet", "bcos-resnet"]);
+        let mut again = scores.groups.clone();
+        again.iter_mut().for_each(|group| group.key.experiment.push_str("-again"));
+        scores.groups.extend(again.into_iter().filter(|group| group.key.backbone == "resnet"));
+        assert_eq!(labels(&scores), ["resnet (shapes-resnet)", "resnet (shapes-resnet-again)", "bcos-resnet"]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn figure(findings: &Findings) -> (Chart, Svg, Svg) {
     let panels: Vec<(&str, Vec<Spot>)> = findings
         .backbones
         .iter()
-        .map(|backbone| (backbone.name.as_str(), spots(backbone)))
+        .map(|backbone| (backbone.label.as_str(), spots(backbone)))
         .filter(|(_, spots)| !spots.is_empty())
         .collect();
     let chart = Chart {

@@ -1,10 +1,10 @@
-//! Tests of paired differences: effect size, permutation p-value, and Holm's correction for many of them.
+//! Tests of differences: effect size, permutation p-value, and Holm's correction for many of them.
 //!
 //! An item (grid, scene, image) is the unit: maps of one item move together, so they are not separate evidence. Seeds
 //! are averaged within an item, so a p-value speaks of the seeds at hand; the bootstrap interval covers new ones too.
 
 use crate::bootstrap::Sample;
-use features::random::{Stream, uniform};
+use features::random::{Stream, below, uniform};
 use std::collections::BTreeMap;
 
 /// Random sign patterns, where there are too many to try all.
@@ -28,21 +28,101 @@ pub struct Significance {
 // sign, all of an item together. p = share of sign patterns with |sum| at least the observed one; over all 2^n patterns
 // for few items, else (1 + count) / (1 + draws).
 pub fn paired(samples: &[Sample], rng: &mut Stream) -> Option<Significance> {
+    let items = items(samples);
+    if items.len() < 2 {
+        return None;
+    }
+    let means: Vec<f64> = items.iter().map(mean).collect();
+    let n = means.len() as f64;
+    let centre = means.iter().sum::<f64>() / n;
+    let deviation = (means.iter().map(|value| (value - centre).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    // Items without any difference change nothing by their sign.
+    let sums: Vec<f64> = items.iter().map(|(sum, _)| *sum).filter(|sum| *sum != 0.0).collect();
+    Some(Significance { effect_size: (deviation > 0.0).then(|| centre / deviation), p_value: p_value(&sums, rng) })
+}
+
+/// Tests whether two sets of values without common items have one mean; none with fewer than two items in either.
+// METHOD: Chung & Romano 2013: items change places between the sets at random, p = share of such permutations with |t| at
+// least the observed one, t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). Without the division the test would also find a
+// difference in spread.
+pub fn unpaired(one: &[Sample], other: &[Sample], rng: &mut Stream) -> Option<Significance> {
+    let mut values: Vec<f64> = items(one).iter().map(mean).collect();
+    let n = values.len();
+    values.extend(items(other).iter().map(mean));
+    let all = values.len();
+    if n < 2 || all - n < 2 {
+        return None;
+    }
+    // Sums of squares about the common mean lose no digits to it.
+    let centre = values.iter().sum::<f64>() / all as f64;
+    values.iter_mut().for_each(|value| *value -= centre);
+    let (first, second) = (Moments::of(&values[..n]), Moments::of(&values[n..]));
+    let observed = first.welch(second).abs();
+    let spread = ((first.variance() + second.variance()) / 2.0).sqrt();
+    let (total, few) = (Moments::of(&values), n.min(all - n));
+    let mut count = 0;
+    for _ in 0..PERMUTATIONS {
+        for at in 0..few {
+            values.swap(at, at + below(rng, all - at));
+        }
+        let drawn = Moments::of(&values[..few]);
+        count += u32::from(drawn.welch(total.without(drawn)).abs() >= observed * (1.0 - 1e-12));
+    }
+    Some(Significance {
+        effect_size: (spread > 0.0).then(|| (first.mean() - second.mean()) / spread),
+        p_value: f64::from(1 + count) / f64::from(1 + PERMUTATIONS),
+    })
+}
+
+/// Sum and number of each item's values.
+fn items(samples: &[Sample]) -> Vec<(f64, f64)> {
     let mut items: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
     for sample in samples {
         let (sum, count) = items.entry(sample.item).or_default();
         (*sum, *count) = (*sum + sample.value, *count + 1.0);
     }
-    if items.len() < 2 {
-        return None;
+    items.into_values().collect()
+}
+
+fn mean((sum, count): &(f64, f64)) -> f64 {
+    sum / count
+}
+
+/// Number, sum and sum of squares of values.
+#[derive(Clone, Copy)]
+struct Moments {
+    n: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn of(values: &[f64]) -> Self {
+        let squares = values.iter().map(|value| value * value).sum();
+        Self { n: values.len() as f64, sum: values.iter().sum(), squares }
     }
-    let means: Vec<f64> = items.values().map(|(sum, count)| sum / count).collect();
-    let n = means.len() as f64;
-    let mean = means.iter().sum::<f64>() / n;
-    let deviation = (means.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-    // Items without any difference change nothing by their sign.
-    let sums: Vec<f64> = items.values().map(|(sum, _)| *sum).filter(|sum| *sum != 0.0).collect();
-    Some(Significance { effect_size: (deviation > 0.0).then(|| mean / deviation), p_value: p_value(&sums, rng) })
+
+    fn without(self, part: Self) -> Self {
+        Self { n: self.n - part.n, sum: self.sum - part.sum, squares: self.squares - part.squares }
+    }
+
+    fn mean(self) -> f64 {
+        self.sum / self.n
+    }
+
+    fn variance(self) -> f64 {
+        ((self.squares - self.sum * self.mean()) / (self.n - 1.0)).max(0.0)
+    }
+
+    /// Welch's t; 0 of equal means, whatever the spread.
+    fn welch(self, other: Self) -> f64 {
+        let difference = self.mean() - other.mean();
+        if difference == 0.0 {
+            0.0
+        } else {
+            difference / (self.variance() / self.n + other.variance() / other.n).sqrt()
+        }
+    }
 }
 
 fn p_value(sums: &[f64], rng: &mut Stream) -> f64 {
@@ -135,6 +215,53 @@ mod tests {
         let below = |effect: f64| (0..200).filter(|&at| trial(effect, at) < 0.05).count();
         assert!((3..=19).contains(&below(0.0)), "{}", below(0.0));
         assert!(below(1.0) > 190, "{}", below(1.0));
+    }
+
+    /// Share of the splits of `values` into `n` and the rest whose |t| reaches that of the first `n`, one by one.
+    fn by_splits(values: &[f64], n: usize) -> f64 {
+        let t = |chosen: u32| {
+            let part = |bit: u32| (0..values.len()).filter(move |at| chosen >> at & 1 == bit).map(|at| values[at]);
+            let [(mean, error), (other, other_error)] = [1, 0].map(|bit| {
+                let n = part(bit).count() as f64;
+                let mean = part(bit).sum::<f64>() / n;
+                (mean, part(bit).map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0) / n)
+            });
+            (mean - other).abs() / (error + other_error).sqrt()
+        };
+        let observed = t((1 << n) - 1);
+        let splits: Vec<u32> = (0..1u32 << values.len()).filter(|chosen| chosen.count_ones() as usize == n).collect();
+        splits.iter().filter(|&&chosen| t(chosen) >= observed * (1.0 - 1e-12)).count() as f64 / splits.len() as f64
+    }
+
+    #[test]
+    fn sets_without_common_items_are_compared_by_who_is_in_which() {
+        for (values, n) in [(vec![5.0, 3.0, 4.5, 0.5, 1.0, 2.0, 0.1, 0.7, 2.5], 3), (vec![1.0, 4.0, 2.0, 8.0, 5.0], 3)]
+        {
+            let (one, other) = values.split_at(n);
+            let found = unpaired(&samples(one), &samples(other), &mut stream(0, &["splits"])).expect("items");
+            // 9999 draws: the deviation of a share is at most 0.005.
+            assert!((found.p_value - by_splits(&values, n)).abs() < 0.02, "{found:?} {}", by_splits(&values, n));
+        }
+        let one = |values: &[f64]| unpaired(&samples(values), &samples(&[1.0, 1.0]), &mut stream(0, &["equal"]));
+        assert_eq!(one(&[1.0]), None);
+        assert_eq!(one(&[1.0, 1.0]), Some(Significance { effect_size: None, p_value: 1.0 }));
+        let found = one(&[2.0, 4.0]).expect("items");
+        assert!((found.effect_size.expect("they vary") - 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn unequal_spread_is_no_effect() {
+        // Few items of large spread against many of small: the plain difference of means would be found far too often.
+        let trial = |effect: f64, trial: usize| {
+            let mut rng = stream(2, &["spread", &trial.to_string(), &effect.to_string()]);
+            let mut draw = |n: usize, spread: f64| -> Vec<f64> { (0..n).map(|_| spread * normal(&mut rng)).collect() };
+            let (few, many) = (draw(12, 5.0), draw(60, 1.0));
+            let few: Vec<f64> = few.into_iter().map(|value| value + effect).collect();
+            unpaired(&samples(&few), &samples(&many), &mut rng).expect("items").p_value
+        };
+        let below = |effect: f64| (0..200).filter(|&at| trial(effect, at) < 0.05).count();
+        assert!((3..=22).contains(&below(0.0)), "{}", below(0.0));
+        assert!(below(10.0) > 190, "{}", below(10.0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use features::random::stream;
 /// One comparison that bears on a sign.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    /// Backbone name.
+    /// The backbone's [`Backbone::label`].
     pub backbone: String,
     /// Method; empty for accuracy.
     pub method: String,
@@ -29,7 +29,7 @@ pub struct Evidence {
     pub estimate: Option<Estimate>,
     /// The same with 0 for maps without positive relevance, where there are such; a verdict needs both.
     pub empty_as_zero: Option<Estimate>,
-    /// Effect size and p-value, where the estimate is a paired difference that is expected not to be 0.
+    /// Effect size and p-value, where the estimate is a difference that is expected not to be 0.
     pub significance: Option<Significance>,
     /// The p-value, corrected by Holm's method for all tests of the checklist.
     pub adjusted: Option<f64>,
@@ -317,17 +317,15 @@ impl Data<'_> {
             Some(pairs::paired(cells(&self.roles.ce)?, cells(&self.roles.bce)?, Empty::LeftOut).samples)
         };
         let mut rng = stream(self.resampling.seed, &["gap", &backbone.experiment, &backbone.name, method]);
-        let estimate = gain(Metric::GridPointingGame)
-            .zip(gain(Metric::EnergyPointingGame))
-            .and_then(|(grids, scenes)| bootstrap::gap(&grids, &scenes, self.resampling.resamples, &mut rng));
-        evidence(
-            backbone,
-            method,
-            Metric::EnergyPointingGame,
-            "gain on grids − gain in scenes".into(),
-            Expected::Higher,
-            estimate,
-        )
+        let gains = gain(Metric::GridPointingGame).zip(gain(Metric::EnergyPointingGame));
+        let gains = gains.as_ref().map(|(grids, scenes)| (grids.as_slice(), scenes.as_slice()));
+        let estimate =
+            gains.and_then(|(grids, scenes)| bootstrap::gap(grids, scenes, self.resampling.resamples, &mut rng));
+        let comparison = "gain on grids − gain in scenes".to_string();
+        Evidence {
+            significance: gains.and_then(|(grids, scenes)| significance::unpaired(grids, scenes, &mut rng)),
+            ..evidence(backbone, method, Metric::EnergyPointingGame, comparison, Expected::Higher, estimate)
+        }
     }
 
     fn predictions(&self, backbone: &Backbone) -> Option<&Predictions> {
@@ -349,7 +347,7 @@ fn evidence(
 ) -> Evidence {
     let verdict = expected.judge(estimate.as_ref());
     Evidence {
-        backbone: backbone.name.clone(),
+        backbone: backbone.label.clone(),
         method: method.to_string(),
         metric,
         comparison,

@@ -186,7 +186,7 @@ fn localisation(findings: &Findings) -> Formatted {
             let found = findings.summaries.difference(backbone, metric, method, &roles.ce, &roles.bce);
             let counts = found
                 .map_or_else(|| number("–"), |d| number(format!("{} / {}", d.estimate.map_or(0, |e| e.n), d.skipped)));
-            let mut row = vec![text(&backbone.name), text(labels::shown(metric)), text(labels::method(method))];
+            let mut row = vec![text(&backbone.label), text(labels::shown(metric)), text(labels::method(method))];
             row.extend(best_bold(values, metric, true));
             row.push(difference(found.and_then(|d| d.estimate), metric));
             row.push(difference(found.and_then(|d| d.empty_as_zero), metric));
@@ -228,7 +228,7 @@ fn heads(findings: &Findings) -> Formatted {
             };
             let accuracy = findings.accuracy(backbone, &probe).copied();
             rows.push(vec![
-                text(&backbone.name),
+                text(&backbone.label),
                 text(labels::method(backbone.main_method())),
                 text(labels::probe(&probe)),
                 mean(of(Metric::GridPointingGame), Metric::GridPointingGame),

@@ -44,7 +44,7 @@ fn ce_against_bce(findings: &Findings, metrics: &[Metric]) -> Vec<Vec<Cell>> {
             if values.iter().all(Option::is_none) {
                 continue;
             }
-            let mut row = vec![text(&backbone.name), text(labels::shown(metric)), text(labels::method(method))];
+            let mut row = vec![text(&backbone.label), text(labels::shown(metric)), text(labels::method(method))];
             row.extend(best_bold(values, metric, metric.higher_is_better()));
             row.push(difference(found, metric));
             rows.push(row);

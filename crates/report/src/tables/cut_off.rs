@@ -37,7 +37,7 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
         };
         let values = METRICS.map(of);
         let cut_off = values[1..].iter().flatten().any(Option::is_some);
-        let mut row = vec![text(&backbone.name), text(labels::method(method))];
+        let mut row = vec![text(&backbone.label), text(labels::method(method))];
         row.extend(METRICS.into_iter().zip(values).flat_map(|(metric, values)| best_bold(values, metric, true)));
         // The cells are the same in both settings, and so is what covers one evenly.
         let even_cell = |metric| findings.summaries.control(backbone, metric, Control::Oracle, method);

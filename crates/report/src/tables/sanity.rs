@@ -64,7 +64,7 @@ fn rows(findings: &Findings, backbone: &Backbone) -> Vec<Vec<Cell>> {
                 asked == question && found.key.method == *method
             };
             let changed = differences.iter().find(is_it).and_then(|(_, found)| found.estimate);
-            let mut row = vec![text(&backbone.name), text(labels::method(method)), text(&question.words)];
+            let mut row = vec![text(&backbone.label), text(labels::method(method)), text(&question.words)];
             // No value is set in bold: below some level all are as good.
             row.extend(values.map(|value| mean(value, SCALE)));
             row.push(difference(changed, SCALE));
