@@ -72,12 +72,7 @@ pub fn networks(tensors: &NamedTensors, depth: usize, offset: f32, device: &Devi
     let mut checkpoint = Checkpoint::new(tensors, device);
     let network = ResNet::imagenet(Family::BcosResnet, depth).expect("a known depth").lower(&mut checkpoint);
     checkpoint.check("bcos").expect("the package's names fit");
-    let dense = BcosConv {
-        weight: expected::pointwise(tensors, "fc.linear.weight", device),
-        b: 2.0,
-        stride: [1, 1],
-        padding: [0, 0],
-    };
+    let dense = BcosConv::new(expected::pointwise(tensors, "fc.linear.weight", device), 2.0, [1, 1], [0, 0]);
     let head = Network::new(vec![Layer::BcosConv(dense), Layer::GlobalAvgPool, Layer::Offset(offset)]);
     (network, head)
 }

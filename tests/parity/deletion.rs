@@ -37,7 +37,12 @@ fn curves_and_areas_match_quantus() {
     let conv = |name: &str, padding: usize, factor: f32| {
         let shape: [usize; 4] = tensors[name].shape.as_slice().try_into().expect("rank 4");
         let weight: Tensor<4> = from_vec(tensors[name].values.clone(), shape, &device);
-        Layer::Conv(Conv { weight: weight.mul_scalar(factor), bias: None, stride: [1, 1], padding: [padding; 2] })
+        Layer::Conv(Conv {
+            weight: weight.mul_scalar(factor).into(),
+            bias: None,
+            stride: [1, 1],
+            padding: [padding; 2],
+        })
     };
     let backbone = Network::new(vec![conv("trunk.weight", 1, 1.0), Layer::Relu]);
     let head = Network::new(vec![conv("head.weight", 0, 4.0)]);

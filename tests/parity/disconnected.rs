@@ -42,7 +42,7 @@ fn maps_and_scores_of_cut_off_cells_match_captum() {
         let shape: [usize; 4] = weight.shape.as_slice().try_into().expect("rank 4");
         let bias = Some(expected::vector(&tensors, &format!("{name}.bias"), &device));
         let weight = from_vec(weight.values.clone(), shape, &device);
-        Layer::Conv(Conv { weight, bias, stride: [stride; 2], padding: [shape[2] / 2; 2] })
+        Layer::Conv(Conv { weight: weight.into(), bias, stride: [stride; 2], padding: [shape[2] / 2; 2] })
     };
     let backbone = Network::new(vec![conv("first", 2), Layer::Relu, conv("second", 1), Layer::Relu]);
     let head = Network::new(vec![conv("head", 1), Layer::GlobalAvgPool]);

@@ -85,7 +85,7 @@ fn dense_bcos_networks_have_the_explanations_of_the_package() {
     let network = DenseNet::imagenet(DenseFamily::BcosDensenet, 121).expect("a known depth");
     let mut network = lower(&network.into(), &tensors);
     let weight = expected::pointwise(&tensors, "classifier.linear.weight", &expected::device());
-    let dense = BcosConv { weight, b: 2.0, stride: [1, 1], padding: [0, 0] };
+    let dense = BcosConv::new(weight, 2.0, [1, 1], [0, 0]);
     network.layers.extend([Layer::BcosConv(dense), Layer::GlobalAvgPool]);
     check("bcos_densenet121", &network, &Composite::Gradient);
     check("bcos_densenet121 explained", &network, &Composite::Bcos);

@@ -84,12 +84,12 @@ fn check(name: &str, classifier: &str, more: &str) {
     }
     let device = expected::device();
     let dense = match classifier.ends_with(".linear") {
-        true => Layer::BcosConv(BcosConv {
-            weight: expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),
-            b: 2.0,
-            stride: [1, 1],
-            padding: [0, 0],
-        }),
+        true => Layer::BcosConv(BcosConv::new(
+            expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),
+            2.0,
+            [1, 1],
+            [0, 0],
+        )),
         false => Layer::Conv(Conv::pointwise(
             expected::pointwise(&tensors, &format!("{classifier}.weight"), &device),
             Some(expected::vector(&tensors, &format!("{classifier}.bias"), &device)),

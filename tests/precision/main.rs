@@ -32,7 +32,7 @@ fn conv(key: &str, outputs: usize, inputs: usize, kernel: usize, stride: usize) 
     let deviation = (1.5 / (inputs * kernel * kernel) as f64).sqrt();
     let weight = draw(key, [outputs, inputs, kernel, kernel], deviation);
     let bias = Some(draw(&format!("{key} bias"), [outputs], 0.1));
-    Layer::Conv(Conv { weight, bias, stride: [stride; 2], padding: [kernel / 2; 2] })
+    Layer::Conv(Conv { weight: weight.into(), bias, stride: [stride; 2], padding: [kernel / 2; 2] })
 }
 
 /// Convolutions, a maximum, a residual sum and ReLUs: 3 channels to 5, at half the size.
@@ -58,7 +58,7 @@ fn head() -> Network {
 fn aligned() -> (Network, Network) {
     let layer = |key: &str, outputs: usize, inputs: usize, kernel: usize, stride: usize, b: f32| {
         let weight = draw(key, [outputs, inputs, kernel, kernel], 1.0);
-        Layer::BcosConv(BcosConv { weight, b, stride: [stride; 2], padding: [kernel / 2; 2] })
+        Layer::BcosConv(BcosConv::new(weight, b, [stride; 2], [kernel / 2; 2]))
     };
     let shortcut = Network::default();
     let branch = Network::new(vec![layer("q", 5, 5, 3, 1, 1.5)]);

@@ -88,7 +88,7 @@ fn head(family: Family, device: &Device) -> Network {
     let weight = Random::on(device).weight("head", [CLASSES, 2048, 1, 1]);
     let dense = match family {
         Family::Resnet => Layer::Conv(Conv::pointwise(weight, None)),
-        Family::BcosResnet => Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1; 2], padding: [0; 2] }),
+        Family::BcosResnet => Layer::BcosConv(BcosConv::new(weight, 2.0, [1; 2], [0; 2])),
     };
     Network::new(vec![dense, Layer::GlobalAvgPool])
 }

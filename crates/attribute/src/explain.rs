@@ -262,7 +262,7 @@ impl Explainer {
             }
         }
         let mut found = self.pixels(pass, targets);
-        found.extend(self.features(pass, targets));
+        found.extend(self.features(pass, &logits, targets));
         found.extend(self.contrasted(image, targets));
         found.extend(self.averaged(image, &logits, targets, key));
         found.extend(self.masked(image, &logits, targets, key)?);

@@ -5,7 +5,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use features::{
-    network::{BcosConv, ChannelScale, Conv, Finish, Geometry, Pool, Transposed, convolve, convolve_transposed},
+    network::{
+        BcosConv, ChannelScale, Conv, Filter, Finish, Geometry, Pool, Transposed, convolve, convolve_transposed,
+    },
     tensor::Tensor,
 };
 
@@ -13,7 +15,7 @@ use features::{
 #[derive(Debug, Clone)]
 pub struct LinearMap {
     /// `[out, in, kernel rows, kernel columns]`.
-    pub weight: Tensor<4>,
+    pub weight: Filter,
     /// `[out]`.
     pub bias: Option<Tensor<1>>,
     /// Rows, columns.
@@ -30,8 +32,8 @@ struct LaidOut(Arc<Mutex<Vec<Arc<Transposed>>>>);
 
 impl LinearMap {
     /// A map of these parameters.
-    pub fn new(weight: Tensor<4>, bias: Option<Tensor<1>>, stride: [usize; 2], padding: [usize; 2]) -> Self {
-        Self { weight, bias, stride, padding, laid_out: LaidOut::default() }
+    pub fn new(weight: impl Into<Filter>, bias: Option<Tensor<1>>, stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { weight: weight.into(), bias, stride, padding, laid_out: LaidOut::default() }
     }
 
     /// The convolution as it is.
@@ -41,7 +43,7 @@ impl LinearMap {
 
     /// The linear part of a B-cos convolution: unit-norm rows, no bias.
     pub fn bcos(conv: &BcosConv) -> Self {
-        Self::new(conv.unit_weight(), None, conv.stride, conv.padding)
+        Self::new(conv.unit_weight().clone(), None, conv.stride, conv.padding)
     }
 
     /// A convolution and the channel scale behind it as one map.
@@ -49,7 +51,7 @@ impl LinearMap {
     pub fn folded(conv: &Conv, scale: &ChannelScale) -> Self {
         let [out] = scale.scale.dims();
         let bias = conv.bias.clone().map(|bias| bias * scale.scale.clone());
-        let weight = conv.weight.clone() * scale.scale.clone().reshape([out, 1, 1, 1]);
+        let weight = conv.weight.tensor().clone() * scale.scale.clone().reshape([out, 1, 1, 1]);
         let bias = match (bias, scale.shift.clone()) {
             (Some(bias), Some(shift)) => Some(bias + shift),
             (bias, shift) => bias.or(shift),
@@ -58,16 +60,16 @@ impl LinearMap {
     }
 
     /// The same geometry with other parameters.
-    pub fn with(&self, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
+    pub fn with(&self, weight: impl Into<Filter>, bias: Option<Tensor<1>>) -> Self {
         Self::new(weight, bias, self.stride, self.padding)
     }
 
     /// Several maps of one input as one: outputs stacked along channels. Missing biases count as 0.
     pub fn stacked(maps: &[Self]) -> Self {
-        let weight = Tensor::cat(maps.iter().map(|map| map.weight.clone()).collect(), 0);
+        let weight = Tensor::cat(maps.iter().map(|map| map.weight.tensor().clone()).collect(), 0);
         let bias = maps.iter().any(|map| map.bias.is_some()).then(|| {
             let biases = maps.iter().map(|map| {
-                map.bias.clone().unwrap_or_else(|| Tensor::zeros([map.weight.dims()[0]], &map.weight.device()))
+                map.bias.clone().unwrap_or_else(|| Tensor::zeros([map.weight.dims()[0]], &map.weight.tensor().device()))
             });
             Tensor::cat(biases.collect(), 0)
         });
@@ -82,12 +84,12 @@ impl LinearMap {
 
     /// `Wᵀ r`: `[m, out, rows', columns']` to `[m, in, rows, columns]`; `size` is `[rows, columns]`.
     pub fn transpose(&self, relevance: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        convolve_transposed(relevance, &self.weight, self.geometry(), size, None)
+        convolve_transposed(relevance, self.weight.tensor(), self.geometry(), size, None)
     }
 
     /// `Wᵀ r * factor` with values of the image, `[n, in, rows, columns]`, see [`crate::batch`].
     pub fn transpose_times(&self, relevance: Tensor<4>, size: [usize; 2], factor: &Tensor<4>) -> Tensor<4> {
-        convolve_transposed(relevance, &self.weight, self.geometry(), size, Some(factor))
+        convolve_transposed(relevance, self.weight.tensor(), self.geometry(), size, Some(factor))
     }
 
     /// The transpose laid out for the CPU; `size` as for [`Self::transpose`].
@@ -97,7 +99,7 @@ impl LinearMap {
             return known.clone();
         }
         let resized = laid_out.iter().find_map(|known| known.resized(size));
-        let made = Arc::new(resized.unwrap_or_else(|| Transposed::new(&self.weight, self.geometry(), size)));
+        let made = Arc::new(resized.unwrap_or_else(|| Transposed::new(self.weight.tensor(), self.geometry(), size)));
         laid_out.push(made.clone());
         made
     }

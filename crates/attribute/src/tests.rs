@@ -47,12 +47,12 @@ impl Draw {
     fn conv(&mut self, sizes: [usize; 2], kernel: usize, stride: usize) -> Layer {
         let weight = self.tensor([sizes[1], sizes[0], kernel, kernel], 0.4);
         let bias = (self.bias != 0.0).then(|| self.tensor([sizes[1]], 0.2 * self.bias));
-        Layer::Conv(Conv { weight, bias, stride: [stride; 2], padding: [kernel / 2; 2] })
+        Layer::Conv(Conv { weight: weight.into(), bias, stride: [stride; 2], padding: [kernel / 2; 2] })
     }
 
     fn bcos(&mut self, sizes: [usize; 2], kernel: usize, stride: usize, b: f32) -> Layer {
         let weight = self.tensor([sizes[1], sizes[0], kernel, kernel], 0.4);
-        Layer::BcosConv(BcosConv { weight, b, stride: [stride; 2], padding: [kernel / 2; 2] })
+        Layer::BcosConv(BcosConv::new(weight, b, [stride; 2], [kernel / 2; 2]))
     }
 
     fn scale(&mut self, channels: usize) -> Layer {

@@ -163,11 +163,11 @@ fn train_step(
     let one_hot = Tensor::from_inner(from_vec(one_hot, [n, classes], device));
     // METHOD: softmax cross entropy, mean over the batch.
     let loss = (log_softmax(logits, 1) * one_hot).sum() * (-1.0 / n as f32);
-    let value = f64::from(to_vec(loss.clone().inner())[0]);
+    let value = loss.clone().inner();
     let gradients = loss.backward();
-    leaves.update_statistics(statistics);
     optimiser.step(leaves, &gradients, learning_rate);
-    value
+    leaves.update_statistics(&statistics);
+    f64::from(to_vec(value)[0])
 }
 
 fn validate(

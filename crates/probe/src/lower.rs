@@ -35,7 +35,7 @@ pub fn lower(spec: &ProbeSpec, weights: &Weights, device: &Device) -> Result<Net
             layers.push(Layer::Scale(ChannelScale { scale, shift: None }));
             for index in 0..head.layers() {
                 let weight = weights.tensor(&format!("fc{index}.linear.weight"), device)?;
-                layers.push(Layer::BcosConv(BcosConv { weight, b: spec.b as f32, stride: [1, 1], padding: [0, 0] }));
+                layers.push(Layer::BcosConv(BcosConv::new(weight, spec.b as f32, [1, 1], [0, 0])));
                 if index + 1 < head.layers() {
                     layers.push(Layer::Scale(norm(weights, index, device)?));
                 }

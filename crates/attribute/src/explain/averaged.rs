@@ -37,7 +37,8 @@ impl Explainer {
                 }
                 _ => {
                     let smooth_grad::SmoothGrad { samples, noise } = self.settings.smooth_grad;
-                    let input = |i: usize| smooth_grad::noisy(image, noise, self.settings.seed, key, i);
+                    let deviation = smooth_grad::deviation(image, noise);
+                    let input = |i: usize| smooth_grad::noisy(image, deviation, self.settings.seed, key, i);
                     let weights = vec![1.0 / samples as f64; samples];
                     let mean = self.mean_gradient(group, &input, &weights, targets, &chosen);
                     (smooth_grad::maps(mean), None)

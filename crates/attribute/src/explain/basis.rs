@@ -4,7 +4,7 @@
 //! others. Their maps are then the same sums of maps.
 
 use features::network::{Layer, Network};
-use features::tensor::to_vec;
+use features::tensor::{Tensor, to_vec};
 
 use super::apart::alone;
 
@@ -92,25 +92,40 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// The weights behind logit number `logit` of a linear head, which decide its cotangents alone; none for other heads.
-/// Of a head that classifies cells, those of the logit's cell, with zeros for all other cells.
-pub(super) fn linear_weights(head: &Network, logit: usize) -> Option<Vec<f32>> {
-    let (head, cells) = alone(head);
-    let weights = class_weights(head, logit / cells)?;
-    let mut all = vec![0.0; cells * weights.len()];
-    let first = logit % cells * weights.len();
-    all[first..first + weights.len()].copy_from_slice(&weights);
-    Some(all)
+/// The weights behind each of `logits`, given as a head and the logit's number, where the head is linear and they decide
+/// its cotangents alone; none for other heads. Of a head that classifies cells, those of the logit's cell, with zeros for
+/// all other cells.
+pub(super) fn linear_weights<'a>(logits: impl Iterator<Item = (&'a Network, usize)>) -> Vec<Option<Vec<f32>>> {
+    let (mut found, mut cells_of) = (Vec::new(), Vec::new());
+    for (head, logit) in logits {
+        let (head, cells) = alone(head);
+        found.push(class_weights(head, logit / cells));
+        cells_of.push((logit % cells, cells));
+    }
+    // Read together: the device has to finish what came before each reading.
+    let mut values = match found.iter().flatten().cloned().collect::<Vec<_>>() {
+        linear if linear.is_empty() => Vec::new(),
+        linear => to_vec(Tensor::cat(linear, 1)),
+    }
+    .into_iter();
+    let of = |(weights, (cell, cells)): (Option<Tensor<4>>, (usize, usize))| {
+        let count = weights?.dims()[1];
+        let mut all = vec![0.0; cells * count];
+        all[cell * count..][..count].iter_mut().zip(&mut values).for_each(|(all, value)| *all = value);
+        Some(all)
+    };
+    found.into_iter().zip(cells_of).map(of).collect()
 }
 
-fn class_weights(head: &Network, class: usize) -> Option<Vec<f32>> {
+/// `[1, c, 1, 1]`
+fn class_weights(head: &Network, class: usize) -> Option<Tensor<4>> {
     let (Layer::Conv(conv), [Layer::GlobalAvgPool] | [Layer::GlobalAvgPool, Layer::Offset(_)]) =
         head.layers.split_first()?
     else {
         return None;
     };
     let pointwise = conv.weight.dims()[2..] == [1, 1] && conv.stride == [1, 1] && conv.padding == [0, 0];
-    pointwise.then(|| to_vec(conv.weight.clone().narrow(0, class, 1)))
+    pointwise.then(|| conv.weight.tensor().clone().narrow(0, class, 1))
 }
 
 #[cfg(test)]

@@ -179,24 +179,29 @@ impl Explainer {
             let masks = from_vec(masks, [together, 1, rows, columns], &image.device()).repeat_dim(1, channels);
             let inputs = crate::batch::times(masks, path.clone());
             let inputs = inputs + baseline.clone().repeat_dim(0, together);
-            let features = self.network.forward(inputs);
-            let logits = heads.iter().map(|&head| {
-                let logits = self.heads[head].network.forward(features.clone());
-                let each = logits.dims().iter().product::<usize>() / together;
-                logits.reshape([together, each])
-            });
-            let logits: Vec<Tensor<2>> = logits.collect();
-            let widths: Vec<usize> = logits.iter().map(|logits| logits.dims()[1]).collect();
-            // Of all heads at once: what is read, the device has to finish first.
-            for mut rest in to_vec(Tensor::cat(logits, 1)).chunks_exact(widths.iter().sum()) {
-                for (answers, width) in answers.iter_mut().zip(&widths) {
-                    let (own, others) = rest.split_at(*width);
-                    answers.push(own.to_vec());
-                    rest = others;
-                }
-            }
+            self.answer(&self.network.forward(inputs), heads, &mut answers);
         }
         answers
+    }
+
+    /// Adds the logits of each row of `features` `[n, c, h', w']` to what each of `heads` has answered.
+    pub(super) fn answer(&self, features: &Tensor<4>, heads: &[usize], answers: &mut [Vec<Vec<f32>>]) {
+        let [rows, ..] = features.dims();
+        let logits = heads.iter().map(|&head| {
+            let logits = self.heads[head].network.forward(features.clone());
+            let each = logits.dims().iter().product::<usize>() / rows;
+            logits.reshape([rows, each])
+        });
+        let logits: Vec<Tensor<2>> = logits.collect();
+        let widths: Vec<usize> = logits.iter().map(|logits| logits.dims()[1]).collect();
+        // Of all heads at once: what is read, the device has to finish first.
+        for mut rest in to_vec(Tensor::cat(logits, 1)).chunks_exact(widths.iter().sum()) {
+            for (answers, width) in answers.iter_mut().zip(&widths) {
+                let (own, others) = rest.split_at(*width);
+                answers.push(own.to_vec());
+                rest = others;
+            }
+        }
     }
 }
 

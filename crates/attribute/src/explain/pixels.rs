@@ -33,10 +33,8 @@ impl Explainer {
         let basis = match group.composite {
             // Linear in the cotangent.
             Composite::Gradient | Composite::Bcos => {
-                let row = |row: usize| {
-                    linear_weights(&self.heads[heads[row / targets.len()]].network, targets[row % targets.len()])
-                };
-                Basis::of(&(0..rows).map(row).collect::<Vec<_>>())
+                let row = |row: usize| (&self.heads[heads[row / targets.len()]].network, targets[row % targets.len()]);
+                Basis::of(&linear_weights((0..rows).map(row)))
             }
             _ => Basis::all(rows),
         };
@@ -110,7 +108,7 @@ impl Explainer {
     }
 
     /// Maps of all methods of the family `Features`.
-    pub(super) fn features(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+    pub(super) fn features(&self, pass: &Pass, logits: &[Vec<f32>], targets: &[usize]) -> Vec<Found> {
         let heads = self.asking(|method| method.family() == Family::Features);
         let Some(group) = self.gradient().filter(|_| !heads.is_empty()) else { return Vec::new() };
         let gradients = self.at_features(group, pass, targets, &heads, None);
@@ -140,26 +138,30 @@ impl Explainer {
                 }
             }
         }
-        found.extend(self.ablated(pass, targets));
+        found.extend(self.ablated(pass, logits, targets));
         found
     }
 
     /// Maps of Ablation-CAM.
-    fn ablated(&self, pass: &Pass, targets: &[usize]) -> Vec<Found> {
+    fn ablated(&self, pass: &Pass, logits: &[Vec<f32>], targets: &[usize]) -> Vec<Found> {
         let method = Method::AblationCam;
         let [_, channels, rows, columns] = pass.features.dims();
+        let heads = self.asking(|wanted| wanted == method);
+        if heads.is_empty() {
+            return Vec::new();
+        }
+        let mut ablated = vec![Vec::with_capacity(channels); heads.len()];
+        for first in (0..channels).step_by(self.settings.chunk) {
+            let count = self.settings.chunk.min(channels - first);
+            self.answer(&ablation_cam::without(&pass.features, first, count), &heads, &mut ablated);
+        }
+        let features = to_vec(pass.features.clone());
+        let planes: Vec<&[f32]> = features.chunks_exact(rows * columns).collect();
         let mut found = Vec::new();
-        for head in self.asking(|wanted| wanted == method) {
-            let logits = to_vec(pass.heads[head].output().clone());
-            let mut ablated: Vec<f32> = Vec::with_capacity(channels * logits.len());
-            for first in (0..channels).step_by(self.settings.chunk) {
-                let count = self.settings.chunk.min(channels - first);
-                let without = ablation_cam::without(&pass.features, first, count);
-                ablated.extend(to_vec(self.heads[head].network.forward(without)));
-            }
+        for (&head, ablated) in heads.iter().zip(&ablated) {
             for (target, &class) in targets.iter().enumerate() {
-                let falls: Vec<f32> = ablated.iter().skip(class).step_by(logits.len()).copied().collect();
-                let values = ablation_cam::map(&pass.features, logits[class], &falls);
+                let ablated: Vec<f32> = ablated.iter().map(|logits| logits[class]).collect();
+                let values = ablation_cam::map(&planes, logits[head][class], &ablated);
                 let short = Short::Coarse { size: [rows, columns], values };
                 found.push(Found::of_short(head, target, method, short, pass.size()));
             }

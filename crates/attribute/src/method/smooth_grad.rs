@@ -29,23 +29,24 @@ impl Default for SmoothGrad {
     }
 }
 
+/// The deviation of the noise that `image` gets: `noise` times the range of its values.
+pub fn deviation(image: &Tensor<4>, noise: f32) -> f64 {
+    let range = |(low, high): (f32, f32), value: f32| (low.min(value), high.max(value));
+    let (low, high) = to_vec(image.clone()).into_iter().fold((f32::INFINITY, f32::NEG_INFINITY), range);
+    f64::from(noise * (high - low))
+}
+
 /// Noisy input number `draw` of `image` `[1, 3|6, h, w]`, for the item called `key`.
-pub fn noisy(image: &Tensor<4>, noise: f32, seed: u64, key: &str, draw: usize) -> Tensor<4> {
+pub fn noisy(image: &Tensor<4>, deviation: f64, seed: u64, key: &str, draw: usize) -> Tensor<4> {
     let shape @ [_, channels, height, width] = image.dims();
-    let mut values = to_vec(image.clone());
-    let (low, high) =
-        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
-    let deviation = f64::from(noise * (high - low));
     let mut rng = stream(seed, &["attribute", "smooth_grad", key, &draw.to_string()]);
     let colours = channels.min(3) * height * width;
-    for i in 0..colours {
-        let drawn = (deviation * normal(&mut rng)) as f32;
-        values[i] += drawn;
-        if channels == 6 {
-            values[colours + i] -= drawn;
-        }
+    let mut noise: Vec<f32> = (0..colours).map(|_| (deviation * normal(&mut rng)) as f32).collect();
+    if channels == 6 {
+        noise.extend_from_within(..);
+        noise[colours..].iter_mut().for_each(|value| *value = -*value);
     }
-    from_vec(values, shape, &image.device())
+    image.clone() + from_vec(noise, shape, &image.device())
 }
 
 /// The mean of the gradients `[m, c, h, w]` to maps `[m, h, w]`.
@@ -63,7 +64,8 @@ mod tests {
     fn noise_has_its_deviation_and_keeps_pairs() {
         let values: Vec<f32> = (0..2 * 3 * 400).map(|i| (i % 400) as f32 / 399.0).collect();
         let image = from_vec(values.clone(), [1, 6, 20, 20], &cpu());
-        let drawn = to_vec(noisy(&image, 0.2, 1, "a", 0));
+        let draw = |key, draw| to_vec(noisy(&image, deviation(&image, 0.2), 1, key, draw));
+        let drawn = draw("a", 0);
         let added: Vec<f64> = drawn.iter().zip(&values).map(|(a, b)| f64::from(a - b)).collect();
         let variance = added[..1200].iter().map(|n| n * n).sum::<f64>() / 1200.0;
         // 1200 draws: the deviation of the estimate is 0.2 / sqrt(2400).
@@ -71,8 +73,8 @@ mod tests {
         for i in 0..1200 {
             assert!((added[i] + added[1200 + i]).abs() < 1e-6);
         }
-        assert_eq!(drawn, to_vec(noisy(&image, 0.2, 1, "a", 0)));
-        assert_ne!(drawn, to_vec(noisy(&image, 0.2, 1, "a", 1)));
-        assert_ne!(drawn, to_vec(noisy(&image, 0.2, 1, "b", 0)));
+        assert_eq!(drawn, draw("a", 0));
+        assert_ne!(drawn, draw("a", 1));
+        assert_ne!(drawn, draw("b", 0));
     }
 }

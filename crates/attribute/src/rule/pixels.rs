@@ -24,8 +24,8 @@ pub struct BoxRule {
 impl BoxRule {
     /// Makes the changed weights; `low` and `high` have one value for each input channel.
     pub fn new(map: &LinearMap, low: &[f32], high: &[f32]) -> Self {
-        let bound = |values: &[f32]| from_vec(values.to_vec(), [1, values.len(), 1, 1], &map.weight.device());
-        let weight = map.weight.clone();
+        let bound = |values: &[f32]| from_vec(values.to_vec(), [1, values.len(), 1, 1], &map.weight.tensor().device());
+        let weight = map.weight.tensor().clone();
         let parts = vec![weight.clone(), positive_part(weight.clone()), negative_part(weight)];
         Self { parts: map.with(Tensor::cat(parts, 1), None), low: bound(low), high: bound(high) }
     }
@@ -56,13 +56,15 @@ impl ShareRule {
     // METHOD: w² rule (Montavon et al. 2017): R_i = sum_o w_oi² R_o / stab(sum_i w_oi² + b_o²).
     pub fn squares(map: &LinearMap) -> Self {
         let square = |bias: Tensor<1>| bias.clone() * bias;
-        Self { counts: map.with(map.weight.clone() * map.weight.clone(), map.bias.clone().map(square)) }
+        Self {
+            counts: map.with(map.weight.tensor().clone() * map.weight.tensor().clone(), map.bias.clone().map(square)),
+        }
     }
 
     /// The flat rule.
     // METHOD: flat rule (Lapuschkin et al. 2019): the w² rule with all weights 1 and no bias.
     pub fn flat(map: &LinearMap) -> Self {
-        Self { counts: map.with(map.weight.ones_like(), None) }
+        Self { counts: map.with(map.weight.tensor().ones_like(), None) }
     }
 
     pub(super) fn fasten(&self, seen: &Seen<'_>, program: &mut Program) {

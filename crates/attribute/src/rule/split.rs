@@ -107,12 +107,13 @@ impl SplitRule {
     //   R_i = x⁺ [(W + γW⁺)ᵀ s⁺ + (W + γW⁻)ᵀ s⁻] + x⁻ [(W + γW⁻)ᵀ s⁺ + (W + γW⁺)ᵀ s⁻],
     //   s⁺ = [z > 0] R / stab(A), s⁻ = [z < 0] R / stab(B); z = 0 passes nothing.
     pub fn gamma(map: &LinearMap, gamma: f32, sign: Sign, carrier: Carrier) -> Self {
+        let weight = map.weight.tensor();
         let raised = map.with(
-            map.weight.clone() + positive_part(map.weight.clone()) * gamma,
+            weight.clone() + positive_part(weight.clone()) * gamma,
             map.bias.clone().map(|bias| bias.clone() + positive_part(bias) * gamma),
         );
         let lowered = map.with(
-            map.weight.clone() + negative_part(map.weight.clone()) * gamma,
+            weight.clone() + negative_part(weight.clone()) * gamma,
             map.bias.clone().map(|bias| bias.clone() + negative_part(bias) * gamma),
         );
         let gates = match carrier {
@@ -128,8 +129,8 @@ impl SplitRule {
     //   R_i = alpha (x⁺ W⁺ᵀ + x⁻ W⁻ᵀ) (R / stab(P)) - beta (x⁺ W⁻ᵀ + x⁻ W⁺ᵀ) (R / stab(N)).
     pub fn alpha_beta(map: &LinearMap, alpha: f32, beta: f32, sign: Sign) -> Self {
         let gates = if beta == 0.0 && alpha == 1.0 { Gates::One } else { Gates::Constants(alpha, -beta) };
-        let plus = map.with(positive_part(map.weight.clone()), map.bias.clone().map(positive_part));
-        let minus = map.with(negative_part(map.weight.clone()), map.bias.clone().map(negative_part));
+        let plus = map.with(positive_part(map.weight.tensor().clone()), map.bias.clone().map(positive_part));
+        let minus = map.with(negative_part(map.weight.tensor().clone()), map.bias.clone().map(negative_part));
         Self::new(plus, minus, sign, gates)
     }
 

@@ -114,7 +114,7 @@ fn bcos_cells_are_complete_without_their_offset() {
 
 /// A network whose maps are known without a network: one 3x3 convolution of ones over one channel, head w.
 fn by_hand() -> (Network, Network) {
-    let ones = Conv { weight: Tensor::ones([1, 1, 3, 3], &cpu()), bias: None, stride: [1; 2], padding: [1; 2] };
+    let ones = Conv { weight: Tensor::ones([1, 1, 3, 3], &cpu()).into(), bias: None, stride: [1; 2], padding: [1; 2] };
     let weight = from_vec(vec![2.0, -3.0], [2, 1, 1, 1], &cpu());
     let head = Network::new(vec![Layer::Conv(Conv::pointwise(weight, None)), Layer::GlobalAvgPool]);
     (Network::new(vec![Layer::Conv(ones)]), head)

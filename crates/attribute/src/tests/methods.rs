@@ -145,7 +145,7 @@ fn ablations_of_a_linear_head_are_gradients_times_sums() {
     let features = backbone.forward(image);
     let Layer::Conv(conv) = &head.layers[0] else { unreachable!() };
     let means = features.clone().mean_dim(3).mean_dim(2);
-    let falls = conv.weight.clone().narrow(0, 2, 1).swap_dims(0, 1).reshape([1, 6, 1, 1]) * means;
+    let falls = conv.weight.tensor().clone().narrow(0, 2, 1).swap_dims(0, 1).reshape([1, 6, 1, 1]) * means;
     let coarse = (features * falls).sum_dim(1);
     let expected = crate::method::grad_cam::enlarge(coarse, [SIDE, SIDE]);
     check(map(&got), map(&to_vec(expected)), 1e-4);

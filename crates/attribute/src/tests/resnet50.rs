@@ -58,7 +58,7 @@ fn networks(family: Family) -> (Network, Network) {
     let weight = random.weight("head", [CLASSES, 2048, 1, 1]);
     let dense = match family {
         Family::Resnet => Layer::Conv(Conv::pointwise(weight, None)),
-        Family::BcosResnet => Layer::BcosConv(BcosConv { weight, b: 2.0, stride: [1; 2], padding: [0; 2] }),
+        Family::BcosResnet => Layer::BcosConv(BcosConv::new(weight, 2.0, [1; 2], [0; 2])),
     };
     let mut layers = vec![dense, Layer::GlobalAvgPool];
     if family == Family::BcosResnet {

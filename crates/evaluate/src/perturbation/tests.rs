@@ -29,7 +29,10 @@ fn values(seed: u64, count: usize) -> Vec<f32> {
 fn linear() -> (Vec<f32>, Network) {
     let weights = values(1, CLASSES * CHANNELS * AREA);
     let weight = tensor(&weights, [CLASSES, CHANNELS, ROWS, COLUMNS]);
-    (weights, Network::new(vec![Layer::Conv(Conv { weight, bias: None, stride: [1, 1], padding: [0, 0] })]))
+    (
+        weights,
+        Network::new(vec![Layer::Conv(Conv { weight: weight.into(), bias: None, stride: [1, 1], padding: [0, 0] })]),
+    )
 }
 
 fn pixels() -> Pieces {
@@ -127,7 +130,7 @@ fn nonlinear() -> (Vec<f32>, Vec<f32>, Network, Network) {
     let (filters, classes) = (values(4, 4 * CHANNELS * 9), values(5, CLASSES * 4));
     let weight = tensor(&filters, [4, CHANNELS, 3, 3]);
     let trunk = Network::new(vec![
-        Layer::Conv(Conv { weight, bias: None, stride: [1, 1], padding: [1, 1] }),
+        Layer::Conv(Conv { weight: weight.into(), bias: None, stride: [1, 1], padding: [1, 1] }),
         Layer::Relu,
         Layer::AvgPool(Pool { kernel: 1, stride: 1, padding: 0 }),
     ]);

@@ -15,9 +15,8 @@ use features::images::Rgb;
 use features::network::Network;
 use features::preprocess::Preprocess;
 use features::random::{below, stream};
-use features::stage::{Batches, Stage};
+use features::stage::{Batches, Stage, each};
 use features::tensor::{Device, Tensor, to_vec};
-use rayon::prelude::*;
 
 use super::redraw::{redrawn, stages};
 use super::settings::{Settings, Test, depth_name};
@@ -159,15 +158,18 @@ impl Randomiser {
         let depths = self.settings.depths(self.subject.starts.len())?;
         let logit = self.settings.metrics.contains(&Test::Logit).then_some(Run::OtherClass);
         let runs: Vec<Run> = depths.into_iter().map(Run::Depth).chain(logit).collect();
-        let work: Vec<(&Asked, Run)> =
-            asked.iter().flat_map(|asked| runs.iter().map(move |&run| (asked, run))).collect();
-        let one = |(asked, run): &(&Asked, Run)| self.run(asked, *run);
-        let found: Vec<_> = match self.device {
-            // The CPU backend computes on one thread.
-            Device::Flex(_) => work.par_iter().map(one).collect::<Result<_>>()?,
-            _ => work.iter().map(one).collect::<Result<_>>()?,
-        };
-        found.into_iter().flatten().for_each(|(at, answer)| answers[at].push(answer));
+        // Rules are bound to redrawn weights once for all items that ask the same.
+        let mut alike: Vec<Vec<&Asked>> = Vec::new();
+        for asked in &asked {
+            match alike.iter_mut().find(|items| items[0].wanted == asked.wanted) {
+                Some(items) => items.push(asked),
+                None => alike.push(vec![asked]),
+            }
+        }
+        let work = alike.iter().flat_map(|items| runs.iter().map(move |&run| (items.as_slice(), run))).collect();
+        for found in each(&self.device, work, |(items, run)| self.run(items, run)) {
+            found?.into_iter().for_each(|(at, answer)| answers[at].push(answer));
+        }
         Ok(answers)
     }
 
@@ -208,7 +210,15 @@ impl Randomiser {
         Ok((!asked.rows.is_empty()).then_some(asked))
     }
 
-    fn run(&self, asked: &Asked, run: Run) -> Result<Vec<(usize, Answer)>> {
+    /// The answers of one run for items that ask for the same maps.
+    fn run(&self, items: &[&Asked], run: Run) -> Result<Vec<(usize, Answer)>> {
+        let (network, heads) = self.subject.at(run, &items[0].wanted);
+        let explainer = Explainer::with_bounds(network, self.subject.bounds.clone(), heads, self.explain.clone())?;
+        let found = each(&self.device, items.to_vec(), |asked| self.one(&explainer, asked, run));
+        Ok(found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn one(&self, explainer: &Explainer, asked: &Asked, run: Run) -> Result<Vec<(usize, Answer)>> {
         let classes: Vec<usize> = match run {
             Run::Depth(_) => asked.targets.iter().map(|(_, class)| *class).collect(),
             Run::OtherClass => {
@@ -221,8 +231,6 @@ impl Randomiser {
                 asked.targets.iter().map(other).collect()
             }
         };
-        let (network, heads) = self.subject.at(run, &asked.wanted);
-        let explainer = Explainer::with_bounds(network, self.subject.bounds.clone(), heads, self.explain.clone())?;
         let maps = self.chunk.run(|chunk| explainer.at(chunk).explain(&asked.image, &classes, asked.item))??;
         let index: HashMap<(i32, &str, String), &explain::Map> = maps
             .iter()

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use features::network::{Apart, AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
+use features::network::{Apart, AttentionPool, ChannelScale, Conv, Dense, Layer, Network};
 use features::random::{Stream, normal, shuffle, stream};
 use features::tensor::{Tensor, from_vec, to_vec};
 use serde::{Deserialize, Serialize};
@@ -68,13 +68,11 @@ impl Drawing {
         };
         match layer {
             Layer::Conv(conv) => Layer::Conv(Conv {
-                weight: self.tensor(&conv.weight, place, "weight"),
+                weight: self.tensor(conv.weight.tensor(), place, "weight").into(),
                 bias: conv.bias.as_ref().map(|bias| self.tensor(bias, place, "bias")),
                 ..conv.clone()
             }),
-            Layer::BcosConv(conv) => {
-                Layer::BcosConv(BcosConv { weight: self.tensor(&conv.weight, place, "weight"), ..conv.clone() })
-            }
+            Layer::BcosConv(conv) => Layer::BcosConv(conv.with(self.tensor(&conv.weight, place, "weight"))),
             Layer::Scale(scale) => Layer::Scale(self.scale(scale, place)),
             Layer::Sum(all) => Layer::Sum(branches(all)),
             Layer::Concat(all) => Layer::Concat(branches(all)),

@@ -18,7 +18,7 @@ fn conv(seed: u64, [inputs, outputs]: [usize; 2], stride: usize) -> Layer {
     let size = (2.0 / (9.0 * inputs as f32)).sqrt();
     let weights = random_map(seed, outputs * inputs * 9).iter().map(|value| size * value).collect();
     let weight = from_vec(weights, [outputs, inputs, 3, 3], &cpu());
-    Layer::Conv(Conv { weight, bias: None, stride: [stride; 2], padding: [1, 1] })
+    Layer::Conv(Conv { weight: weight.into(), bias: None, stride: [stride; 2], padding: [1, 1] })
 }
 
 /// Ten convolutions with ReLUs, three of them with stride 2.
@@ -80,7 +80,7 @@ fn a_seed_gives_one_network_and_a_cascade_keeps_what_it_drew() {
         let settings = Settings { redraw, ..Settings::default() };
         let weights = |network: &Network| -> Vec<Vec<f32>> {
             let of = |layer: &Layer| match layer {
-                Layer::Conv(conv) => Some(to_vec(conv.weight.clone())),
+                Layer::Conv(conv) => Some(to_vec(conv.weight.tensor().clone())),
                 _ => None,
             };
             network.layers.iter().filter_map(of).collect()

@@ -54,11 +54,11 @@ impl Builder<'_> {
         match self.style {
             Style::Conventional => {
                 let weight = self.parameters.weight(&format!("{name}.weight"), shape);
-                Layer::Conv(Conv { weight, bias: None, stride, padding })
+                Layer::Conv(Conv { weight: weight.into(), bias: None, stride, padding })
             }
             Style::Bcos => {
                 let weight = self.parameters.weight(&format!("{name}.linear.weight"), shape);
-                Layer::BcosConv(BcosConv { weight, b: 2.0, stride, padding })
+                Layer::BcosConv(BcosConv::new(weight, 2.0, stride, padding))
             }
         }
     }

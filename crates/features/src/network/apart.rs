@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn each_cell_gives_what_it_gives_alone() {
-        let conv = Conv { weight: noise("weight", [5, 3, 3, 3]), bias: None, stride: [2, 2], padding: [1, 1] };
+        let conv = Conv { weight: noise("weight", [5, 3, 3, 3]).into(), bias: None, stride: [2, 2], padding: [1, 1] };
         let network = Network::new(vec![Layer::Conv(conv), Layer::Relu]);
         let input = noise("input", [2, 3, 8, 12]);
         let apart = Network::new(vec![Layer::Apart(Box::new(Apart { grid: 2, network: network.clone() }))]);

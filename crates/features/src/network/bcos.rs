@@ -2,11 +2,13 @@
 //!
 //! Source: Böhle, Fritz, Schiele, "B-cos Networks", CVPR 2022, in the form of the `bcos` package (version 2).
 
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::FloatDType;
 use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
-use super::convolution::{Finish, Floor, Geometry, convolve, convolve_maps};
+use super::convolution::{Filter, Finish, Floor, Geometry, Spare, convolve, convolve_maps};
 use super::cpu::{Maps, plus};
 use crate::tensor::{Device, Tensor, from_vec};
 
@@ -24,15 +26,29 @@ pub struct BcosConv {
     pub stride: [usize; 2],
     /// Zeros added on each side: rows, columns.
     pub padding: [usize; 2],
+    /// The rows of norm 1, made on first use and shared by copies.
+    unit: Arc<OnceLock<Filter>>,
 }
 
 impl BcosConv {
+    /// A layer of these parameters.
+    pub fn new(weight: Tensor<4>, b: f32, stride: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { weight, b, stride, padding, unit: Arc::default() }
+    }
+
+    /// The same layer with other weights.
+    pub fn with(&self, weight: Tensor<4>) -> Self {
+        Self::new(weight, self.b, self.stride, self.padding)
+    }
+
     /// The weights with rows of norm 1: `[out, in, kernel rows, kernel columns]`.
-    pub fn unit_weight(&self) -> Tensor<4> {
-        let [out, ..] = self.weight.dims();
-        let norm =
-            self.weight.clone().powi_scalar(2).reshape([out as i32, -1]).sum_dim(1).sqrt().reshape([out, 1, 1, 1]);
-        self.weight.clone() / norm
+    pub fn unit_weight(&self) -> &Filter {
+        self.unit.get_or_init(|| {
+            let [out, ..] = self.weight.dims();
+            let squares = self.weight.clone().powi_scalar(2).reshape([out as i32, -1]);
+            let norm = squares.sum_dim(1).sqrt().reshape([out, 1, 1, 1]);
+            (self.weight.clone() / norm).into()
+        })
     }
 
     /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.
@@ -84,14 +100,14 @@ impl BcosConv {
     }
 
     /// The same over plain maps, a shortcut being added in front of the floor.
-    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>) -> Maps {
+    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>, spare: &mut Spare) -> Maps {
         let geometry = Geometry { stride: self.stride, padding: self.padding };
         if self.b == 1.0 || self.b == 2.0 {
             let mut steps = then.steps(plus(shortcut));
             if self.b == 2.0 {
                 steps.divide_by(self.patch_norms(input).0);
             }
-            return convolve_maps(input, &self.unit_weight(), geometry, &steps);
+            return convolve_maps(input, self.unit_weight(), geometry, &steps, spare);
         }
         let device = self.weight.device();
         let mut made = Maps::of(
@@ -137,6 +153,6 @@ impl BcosConv {
     }
 
     fn convolve(&self, input: Tensor<4>, finish: &Finish<'_>) -> Tensor<4> {
-        convolve(input, &self.unit_weight(), Geometry { stride: self.stride, padding: self.padding }, finish)
+        convolve(input, self.unit_weight(), Geometry { stride: self.stride, padding: self.padding }, finish)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::FloatDType;
 
-use super::{Apart, AttentionPool, BcosConv, ChannelScale, Conv, Dense, Layer, Network};
+use super::{Apart, AttentionPool, ChannelScale, Conv, Dense, Layer, Network};
 use crate::tensor::Tensor;
 
 impl Network {
@@ -17,11 +17,11 @@ impl Layer {
         let all = |branches: &[Network]| branches.iter().map(|branch| branch.cast(to)).collect();
         match self {
             Self::Conv(conv) => Self::Conv(Conv {
-                weight: conv.weight.clone().cast(to),
+                weight: conv.weight.tensor().clone().cast(to).into(),
                 bias: conv.bias.clone().map(|bias| bias.cast(to)),
                 ..conv.clone()
             }),
-            Self::BcosConv(conv) => Self::BcosConv(BcosConv { weight: conv.weight.clone().cast(to), ..conv.clone() }),
+            Self::BcosConv(conv) => Self::BcosConv(conv.with(conv.weight.clone().cast(to))),
             Self::Scale(ChannelScale { scale, shift }) => Self::Scale(ChannelScale {
                 scale: scale.clone().cast(to),
                 shift: shift.clone().map(|shift| shift.cast(to)),
@@ -53,6 +53,7 @@ impl AttentionPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::BcosConv;
     use crate::random::{normal, stream};
     use crate::tensor::{cpu, from_vec, to_vec};
 
@@ -69,7 +70,8 @@ mod tests {
 
     #[test]
     fn every_weight_is_rounded_once() {
-        let conv = || Conv { weight: noise([4, 3, 3, 3]), bias: Some(noise([4])), stride: [2; 2], padding: [1; 2] };
+        let conv =
+            || Conv { weight: noise([4, 3, 3, 3]).into(), bias: Some(noise([4])), stride: [2; 2], padding: [1; 2] };
         let scale = ChannelScale { scale: noise([4]), shift: Some(noise([4])) };
         let dense = || Dense { weight: noise([4, 4]), bias: noise([4, 1]) };
         let pool = AttentionPool {
@@ -83,7 +85,7 @@ mod tests {
         let branches = vec![Network::new(vec![Layer::Conv(conv()), Layer::Scale(scale)]), Network::default()];
         let network = Network::new(vec![
             Layer::Concat(branches),
-            Layer::BcosConv(BcosConv { weight: noise([4, 7, 1, 1]), b: 2.0, stride: [1; 2], padding: [0; 2] }),
+            Layer::BcosConv(BcosConv::new(noise([4, 7, 1, 1]), 2.0, [1; 2], [0; 2])),
             Layer::AttentionPool(Box::new(pool)),
         ]);
         let there_and_back = network.cast(FloatDType::BF16).cast(FloatDType::F32);
@@ -96,7 +98,7 @@ mod tests {
     fn weights(network: &Network) -> Vec<f32> {
         let of = |layer: &Layer| match layer {
             Layer::Conv(conv) => {
-                [to_vec(conv.weight.clone()), conv.bias.clone().map(to_vec).unwrap_or_default()].concat()
+                [to_vec(conv.weight.tensor().clone()), conv.bias.clone().map(to_vec).unwrap_or_default()].concat()
             }
             Layer::BcosConv(conv) => to_vec(conv.weight.clone()),
             Layer::Scale(norm) => {

@@ -1,6 +1,6 @@
 //! Convolution as plain data: what a checkpoint stores, plus stride and padding.
 
-use super::convolution::{Finish, Geometry, convolve, convolve_maps};
+use super::convolution::{Filter, Finish, Geometry, Spare, convolve, convolve_maps};
 use super::cpu::{Maps, plus};
 use crate::tensor::Tensor;
 
@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 #[derive(Debug, Clone)]
 pub struct Conv {
     /// `[out, in, kernel rows, kernel columns]`.
-    pub weight: Tensor<4>,
+    pub weight: Filter,
     /// `[out]`.
     pub bias: Option<Tensor<1>>,
     /// Rows, columns.
@@ -20,7 +20,7 @@ pub struct Conv {
 impl Conv {
     /// A 1x1 convolution: the same linear map at every position.
     pub fn pointwise(weight: Tensor<4>, bias: Option<Tensor<1>>) -> Self {
-        Self { weight, bias, stride: [1, 1], padding: [0, 0] }
+        Self { weight: weight.into(), bias, stride: [1, 1], padding: [0, 0] }
     }
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.
@@ -35,9 +35,9 @@ impl Conv {
     }
 
     /// The same over plain maps, a shortcut being added in front of the floor.
-    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>) -> Maps {
+    pub(super) fn on_maps(&self, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>, spare: &mut Spare) -> Maps {
         let geometry = Geometry { stride: self.stride, padding: self.padding };
         let then = Finish { bias: self.bias.as_ref(), ..then };
-        convolve_maps(input, &self.weight, geometry, &then.steps(plus(shortcut)))
+        convolve_maps(input, &self.weight, geometry, &then.steps(plus(shortcut)), spare)
     }
 }

@@ -5,18 +5,22 @@
 
 mod backend;
 mod cpu;
+mod filter;
 mod finish;
 mod kernel;
 mod plane;
 mod product;
 mod share;
+mod spare;
 mod transposed;
 mod winograd;
 
 pub use cpu::convolve_maps;
+pub use filter::Filter;
 pub use finish::{Finish, Floor, Plus, Steps};
 pub use product::{Matrix, Onto, product};
 pub use share::Hands;
+pub use spare::Spare;
 pub use transposed::{Finisher, Given, Reader, Transposed};
 
 use super::times_images;
@@ -31,12 +35,12 @@ pub struct Geometry {
     pub padding: [usize; 2],
 }
 
-/// `[n, in, rows, columns]` to `[n, out, rows', columns']` by `weight` `[out, in, kernel rows, kernel columns]`, then
+/// `[n, in, rows, columns]` to `[n, out, rows', columns']` by `filter` `[out, in, kernel rows, kernel columns]`, then
 /// what `finish` says.
-pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
+pub fn convolve(input: Tensor<4>, filter: &Filter, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
     match input.device() {
-        Device::Flex(_) => cpu::convolve(input, weight, geometry, finish),
-        _ => finish.apply(backend::convolve(input, weight, geometry)),
+        Device::Flex(_) => cpu::convolve(input, filter, geometry, finish),
+        _ => finish.apply(backend::convolve(input, filter.tensor(), geometry)),
     }
 }
 
@@ -116,7 +120,8 @@ mod tests {
             let bias = noise("bias", [outputs]);
             let plain = backend::convolve(input.clone(), &weight, geometry);
             let [_, _, out_rows, out_columns] = plain.dims();
-            assert_close(convolve(input.clone(), &weight, geometry, &Finish::default()), plain.clone(), &name);
+            let filter = Filter::from(weight.clone());
+            assert_close(convolve(input.clone(), &filter, geometry, &Finish::default()), plain.clone(), &name);
             let norm = ChannelScale { scale: noise("scale", [outputs]), shift: Some(noise("shift", [outputs])) };
             let finish = Finish {
                 bias: Some(&bias),
@@ -124,8 +129,13 @@ mod tests {
                 scale: Some(&norm),
                 floor: Floor::Zero,
             };
-            let got = convolve(input, &weight, geometry, &finish);
-            assert_close(got, finish.apply(plain), &name);
+            let got = convolve(input.clone(), &filter, geometry, &finish);
+            let want = finish.apply(plain);
+            let mut dirty = Spare::default();
+            dirty.keep(vec![f32::NAN; 2 * to_vec(want.clone()).len()]);
+            let again = convolve_maps(&Maps::of(input), &filter, geometry, &finish.steps(None), &mut dirty);
+            assert_eq!(again.values, to_vec(got.clone()), "{name}");
+            assert_close(got, want, &name);
             let given = noise("given", [n, outputs, out_rows, out_columns]);
             let want = backend::transposed(given.clone(), &weight, geometry, [rows, columns]);
             let factor = noise("factor", [1, inputs, rows, columns]);
@@ -178,10 +188,10 @@ mod tests {
         {
             let geometry = Geometry { stride: [1, 1], padding: [kernel / 2; 2] };
             let input = noise("batch", [13, channels, size, size]);
-            let weight = noise("weight", [outputs, channels, kernel, kernel]);
+            let filter = Filter::from(noise("weight", [outputs, channels, kernel, kernel]));
             let both = |input: Tensor<4>| {
-                let made = convolve(input, &weight, geometry, &Finish::default());
-                let back = convolve_transposed(made.clone(), &weight, geometry, [size, size], None);
+                let made = convolve(input, &filter, geometry, &Finish::default());
+                let back = convolve_transposed(made.clone(), filter.tensor(), geometry, [size, size], None);
                 [made, back]
             };
             let together = both(input.clone());
@@ -201,7 +211,7 @@ mod tests {
         let weight = Tensor::from_inner(noise("weight", [4, 3, 3, 3])).require_grad();
         let input = Tensor::from_inner(noise("input", [2, 3, 6, 6]));
         let geometry = Geometry { stride: [1, 1], padding: [1, 1] };
-        let gradients = convolve(input, &weight, geometry, &Finish::default()).sum().backward();
+        let gradients = convolve(input, &weight.clone().into(), geometry, &Finish::default()).sum().backward();
         assert!(weight.grad(&gradients).is_some());
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::convolution::{Finish, Floor, Plus};
+use super::convolution::{Finish, Floor, Plus, Spare};
 use super::{Layer, Network, followers};
 use crate::tensor::{Device, Tensor, from_vec, to_vec};
 
@@ -43,22 +43,26 @@ impl Maps {
 /// [`Network::forward`] where the input lives on the CPU.
 pub(super) fn forward(network: &Network, input: Tensor<4>) -> Tensor<4> {
     let device = input.device();
-    run(&network.layers, Cow::Owned(Maps::of(input)), &device).into_owned().into_tensor(&device)
+    let maps = run(&network.layers, Cow::Owned(Maps::of(input)), &device, &mut Spare::default());
+    maps.into_owned().into_tensor(&device)
 }
 
 /// Runs layers in order.
-fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device) -> Cow<'a, Maps> {
+fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device, spare: &mut Spare) -> Cow<'a, Maps> {
     let (mut layers, mut maps) = (layers, input);
     while let Some((first, rest)) = layers.split_first() {
         let (then, behind) = followers(rest);
         (maps, layers) = match first {
-            Layer::Conv(conv) => (Cow::Owned(conv.on_maps(&maps, then, None)), behind),
-            Layer::BcosConv(conv) => (Cow::Owned(conv.on_maps(&maps, then, None)), behind),
+            Layer::Conv(_) | Layer::BcosConv(_) => {
+                (followed(maps, spare, |maps, spare| convolved(first, maps, then, None, spare)), behind)
+            }
             Layer::Sum(branches) => {
                 let (floor, behind) = relu(rest);
-                (Cow::Owned(sum(branches, &maps, floor, device)), behind)
+                (followed(maps, spare, |maps, spare| sum(branches, maps, floor, device, spare)), behind)
             }
-            Layer::Concat(branches) => (Cow::Owned(concat(branches, &maps, device)), rest),
+            Layer::Concat(branches) => {
+                (followed(maps, spare, |maps, spare| concat(branches, maps, device, spare)), rest)
+            }
             Layer::Scale(scale) => {
                 let (floor, behind) = relu(rest);
                 let finish = Finish { scale: Some(scale), floor, ..Finish::default() };
@@ -83,6 +87,32 @@ fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device) -> Cow<'a, M
     maps
 }
 
+/// What `make` gives, whose input nobody reads any more, unless it is borrowed.
+fn followed(
+    maps: Cow<'_, Maps>,
+    spare: &mut Spare,
+    make: impl FnOnce(&Maps, &mut Spare) -> Maps,
+) -> Cow<'static, Maps> {
+    let made = make(&maps, spare);
+    give_back(maps, spare);
+    Cow::Owned(made)
+}
+
+fn give_back(maps: Cow<'_, Maps>, spare: &mut Spare) {
+    if let Cow::Owned(maps) = maps {
+        spare.keep(maps.values);
+    }
+}
+
+/// A convolution of either kind and what follows it.
+fn convolved(conv: &Layer, input: &Maps, then: Finish<'_>, shortcut: Option<&Maps>, spare: &mut Spare) -> Maps {
+    match conv {
+        Layer::Conv(conv) => conv.on_maps(input, then, shortcut, spare),
+        Layer::BcosConv(conv) => conv.on_maps(input, then, shortcut, spare),
+        _ => unreachable!("the callers ask for convolutions"),
+    }
+}
+
 /// Whether a ReLU comes next, and what is behind it.
 fn relu(layers: &[Layer]) -> (Floor, &[Layer]) {
     match layers {
@@ -92,7 +122,7 @@ fn relu(layers: &[Layer]) -> (Floor, &[Layer]) {
 }
 
 /// The sum of branches, then the floor.
-fn sum(branches: &[Network], input: &Maps, floor: Floor, device: &Device) -> Maps {
+fn sum(branches: &[Network], input: &Maps, floor: Floor, device: &Device, spare: &mut Spare) -> Maps {
     let (main, others) = branches.split_first().expect("a sum has at least one branch");
     if let [other] = others {
         let (conv, scale, before) = match main.layers.as_slice() {
@@ -102,27 +132,29 @@ fn sum(branches: &[Network], input: &Maps, floor: Floor, device: &Device) -> Map
             }
             _ => (None, None, main.layers.as_slice()),
         };
-        let shortcut = run(&other.layers, Cow::Borrowed(input), device);
-        let then = Finish { scale, floor, ..Finish::default() };
-        let inner = || run(before, Cow::Borrowed(input), device);
-        match conv {
-            Some(Layer::Conv(conv)) => return conv.on_maps(&inner(), then, Some(&shortcut)),
-            Some(Layer::BcosConv(conv)) => return conv.on_maps(&inner(), then, Some(&shortcut)),
-            _ => {}
+        if let Some(conv) = conv {
+            let shortcut = run(&other.layers, Cow::Borrowed(input), device, spare);
+            let inner = run(before, Cow::Borrowed(input), device, spare);
+            let then = Finish { scale, floor, ..Finish::default() };
+            let made = convolved(conv, &inner, then, Some(&shortcut), spare);
+            give_back(inner, spare);
+            give_back(shortcut, spare);
+            return made;
         }
     }
-    let mut total = run(&main.layers, Cow::Borrowed(input), device).into_owned();
+    let mut total = run(&main.layers, Cow::Borrowed(input), device, spare).into_owned();
     for other in others {
-        let other = run(&other.layers, Cow::Borrowed(input), device);
+        let other = run(&other.layers, Cow::Borrowed(input), device, spare);
         total.values.iter_mut().zip(&other.values).for_each(|(total, value)| *total += value);
+        give_back(other, spare);
     }
     finished(total, &Finish { floor, ..Finish::default() })
 }
 
 /// Branches side by side along channels.
-fn concat(branches: &[Network], input: &Maps, device: &Device) -> Maps {
+fn concat(branches: &[Network], input: &Maps, device: &Device, spare: &mut Spare) -> Maps {
     let made: Vec<Cow<'_, Maps>> =
-        branches.iter().map(|branch| run(&branch.layers, Cow::Borrowed(input), device)).collect();
+        branches.iter().map(|branch| run(&branch.layers, Cow::Borrowed(input), device, spare)).collect();
     let [images, _, rows, columns] = made.first().expect("a concatenation has at least one branch").dims;
     let channels = made.iter().map(|maps| maps.dims[1]).sum();
     let mut values = Vec::with_capacity(images * channels * rows * columns);
@@ -132,6 +164,7 @@ fn concat(branches: &[Network], input: &Maps, device: &Device) -> Maps {
             values.extend_from_slice(&maps.values[image * size..(image + 1) * size]);
         }
     }
+    made.into_iter().for_each(|maps| give_back(maps, spare));
     Maps { dims: [images, channels, rows, columns], values }
 }
 
@@ -163,11 +196,11 @@ mod tests {
 
     fn conv(key: &str, outputs: usize, inputs: usize, kernel: usize, stride: usize) -> Layer {
         let weight = noise(key, [outputs, inputs, kernel, kernel]);
-        Layer::Conv(Conv { weight, bias: None, stride: [stride; 2], padding: [kernel / 2; 2] })
+        Layer::Conv(Conv { weight: weight.into(), bias: None, stride: [stride; 2], padding: [kernel / 2; 2] })
     }
 
     fn bcos(key: &str, b: f32, stride: usize) -> Layer {
-        Layer::BcosConv(BcosConv { weight: noise(key, [8, 6, 3, 3]), b, stride: [stride; 2], padding: [1, 1] })
+        Layer::BcosConv(BcosConv::new(noise(key, [8, 6, 3, 3]), b, [stride; 2], [1, 1]))
     }
 
     fn scale(key: &str, channels: usize) -> Layer {

@@ -76,12 +76,12 @@ fn walk(layers: &[Layer], held: usize, found: &mut Footprint) {
 /// Shape of what a layer without branches gives.
 fn after(layer: &Layer, [channels, rows, columns]: [usize; 3]) -> [usize; 3] {
     let steps = |size: usize, kernel: usize, stride: usize, padding: usize| (size + 2 * padding - kernel) / stride + 1;
+    let convolved = |[outputs, _, high, wide]: [usize; 4], stride: [usize; 2], padding: [usize; 2]| {
+        [outputs, steps(rows, high, stride[0], padding[0]), steps(columns, wide, stride[1], padding[1])]
+    };
     match layer {
-        Layer::Conv(super::Conv { weight, stride, padding, .. })
-        | Layer::BcosConv(super::BcosConv { weight, stride, padding, .. }) => {
-            let [outputs, _, high, wide] = weight.dims();
-            [outputs, steps(rows, high, stride[0], padding[0]), steps(columns, wide, stride[1], padding[1])]
-        }
+        Layer::Conv(conv) => convolved(conv.weight.dims(), conv.stride, conv.padding),
+        Layer::BcosConv(conv) => convolved(conv.weight.dims(), conv.stride, conv.padding),
         Layer::MaxPool(pool) | Layer::AvgPool(pool) => {
             let size = |size| steps(size, pool.kernel, pool.stride, pool.padding);
             [channels, size(rows), size(columns)]
@@ -101,7 +101,7 @@ mod tests {
     use crate::tensor::{Tensor, cpu};
 
     fn conv(outputs: usize, inputs: usize, kernel: usize, stride: usize) -> Layer {
-        let weight = Tensor::zeros([outputs, inputs, kernel, kernel], &cpu());
+        let weight = Tensor::zeros([outputs, inputs, kernel, kernel], &cpu()).into();
         Layer::Conv(Conv { weight, bias: None, stride: [stride; 2], padding: [kernel / 2; 2] })
     }
 

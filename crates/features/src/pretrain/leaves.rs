@@ -82,16 +82,19 @@ impl Leaves {
 
     /// Moves the running statistics towards a batch's.
     // METHOD: torch updates with the unbiased variance, the B-cos package with the biased one (protocol 1.3).
-    pub fn update_statistics(&mut self, batch: Vec<BatchStatistics>) {
+    pub fn update_statistics(&mut self, batch: &[BatchStatistics]) {
         assert_eq!(batch.len(), self.running.len(), "one statistic a norm");
+        // Read together: the device has to finish what came before each reading.
+        let all = batch.iter().flat_map(|batch| [batch.mean.clone(), batch.variance.clone()]);
+        let mut values = to_vec(Tensor::cat(all.collect(), 0)).into_iter();
         for (running, batch) in self.running.iter_mut().zip(batch) {
             let n = batch.count as f32;
             let correction = match running.norm {
                 Norm::Centred => n / (n - 1.0),
                 Norm::Uncentred => 1.0,
             };
-            blend(&mut running.mean, to_vec(batch.mean), 1.0);
-            blend(&mut running.variance, to_vec(batch.variance), correction);
+            blend(&mut running.mean, &mut values, 1.0);
+            blend(&mut running.variance, &mut values, correction);
         }
     }
 
@@ -120,7 +123,7 @@ impl Leaves {
     }
 }
 
-fn blend(running: &mut [f32], batch: Vec<f32>, factor: f32) {
+fn blend(running: &mut [f32], batch: &mut impl Iterator<Item = f32>, factor: f32) {
     for (running, batch) in running.iter_mut().zip(batch) {
         *running += MOMENTUM * (batch * factor - *running);
     }

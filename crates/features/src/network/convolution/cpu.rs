@@ -7,11 +7,12 @@
 use std::ops::Range;
 
 use super::{
-    Finish, Geometry, Steps,
-    kernel::{Kernel, Side},
+    Filter, Finish, Geometry, Steps,
+    kernel::Kernel,
     plane::Plane,
     product::{Matrix, Onto, product, product_apart},
     share::{Hands, Scratch},
+    spare::Spare,
     transposed::{Given, Transposed},
     winograd::{self, Tiling},
 };
@@ -24,26 +25,27 @@ pub(super) const TILE: usize = 512;
 const FEW_CHANNELS: usize = 16;
 
 /// As [`super::convolve`].
-pub fn convolve(input: Tensor<4>, weight: &Tensor<4>, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
+pub fn convolve(input: Tensor<4>, filter: &Filter, geometry: Geometry, finish: &Finish<'_>) -> Tensor<4> {
     let device = input.device();
-    convolve_maps(&Maps::of(input), weight, geometry, &finish.steps(None)).into_tensor(&device)
+    let steps = finish.steps(None);
+    convolve_maps(&Maps::of(input), filter, geometry, &steps, &mut Spare::default()).into_tensor(&device)
 }
 
-/// The same over plain maps.
+/// The same over plain maps, in memory of `spare` where it has room.
 // METHOD: y[o, i, j] = sum_{c, a, b} W[o, c, a, b] x[c, i s + a - p, j s + b - p]; with a = s q + r, position (a, b) reads
 // plane (r, r') at the offset (q, q').
-pub fn convolve_maps(input: &Maps, weight: &Tensor<4>, geometry: Geometry, steps: &Steps<'_>) -> Maps {
+pub fn convolve_maps(input: &Maps, filter: &Filter, geometry: Geometry, steps: &Steps<'_>, spare: &mut Spare) -> Maps {
     let Geometry { stride, padding } = geometry;
     let [images, channels, height, width] = input.dims;
-    let [outputs, _, kernel_rows, kernel_columns] = weight.dims();
+    let [outputs, _, kernel_rows, kernel_columns] = filter.dims();
     let out = |axis: usize, size: usize, kernel: usize| (size + 2 * padding[axis] - kernel) / stride[axis] + 1;
     let (rows, columns) = (out(0, height, kernel_rows), out(1, width, kernel_columns));
     let dims = [images, outputs, rows, columns];
-    let (mut hands, mut values) = (Hands::all(), vec![0.0; dims.iter().product()]);
-    if winograd::suits(weight.dims(), stride, padding, [rows, columns]) {
-        let kernel = winograd::transformed(&Kernel::new(weight, Side::Output));
+    let (mut hands, mut values) = (Hands::all(), spare.take(dims.iter().product()));
+    if winograd::suits(filter.dims(), stride, padding, [rows, columns]) {
+        let kernel = filter.tiles();
         let tiling = Tiling { size: [height, width], padding, out: [rows, columns] };
-        by_tiles(&mut hands, &tiling, &kernel, &input.values, &mut values, |values, image, channel, position| {
+        by_tiles(&mut hands, &tiling, kernel, &input.values, &mut values, |values, image, channel, position| {
             steps.run(values, channel, image * rows * columns + position);
         });
         return Maps { dims, values };
@@ -54,7 +56,7 @@ pub fn convolve_maps(input: &Maps, weight: &Tensor<4>, geometry: Geometry, steps
         channels,
     };
     let phases = [stride[0].min(kernel_rows), stride[1].min(kernel_columns)];
-    let kernel = Kernel::new(weight, Side::Output);
+    let kernel = filter.positions();
     let taps: Vec<Tap> = positions(kernel_rows, kernel_columns)
         .map(|[a, b]| Tap {
             matrix: a * kernel_columns + b,
@@ -100,7 +102,7 @@ pub fn convolve_maps(input: &Maps, weight: &Tensor<4>, geometry: Geometry, steps
         }
         let cover = Cover { taps: &taps, rows, columns, plane };
         let channels = first..first + made.len() / (rows * columns);
-        cover.run(&kernel, channels, source, [sums, moved], |channel, row, column, run| {
+        cover.run(kernel, channels, source, [sums, moved], |channel, row, column, run| {
             let to = &mut made[(channel * rows + row) * columns + column..][..run.len()];
             to.copy_from_slice(run);
             steps.run(to, first + channel, (image * rows + row) * columns + column);
