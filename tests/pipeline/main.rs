@@ -14,7 +14,10 @@ mod storage;
 
 use std::{path::PathBuf, time::SystemTime};
 
+use attribute::{item::ItemKind, table::MAPS};
 use bench::{Bench, STAGES, assert_same, complete, stderr};
+use features::{artifact::Reader, table::FEATURES};
+use probe::table::PROBES;
 
 #[test]
 fn two_runs_give_equal_bytes() {
@@ -116,5 +119,25 @@ fn data_goes_to_standard_output_only_when_asked_for() {
     assert!(quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{}", stderr(&quiet));
     let json = bench.ok(&["evaluate", "--config", "tiny.toml", "--json"]);
     let line: serde_json::Value = serde_json::from_slice(&json.stdout).expect("one JSON object");
-    assert!(line.is_object());
+    assert_eq!((&line["outcome"], &line["seed"]), (&"up_to_date".into(), &3.into()), "{line}");
+}
+
+#[test]
+fn a_plan_says_what_the_run_makes() {
+    let bench = complete();
+    let plan = |stage: &str| -> serde_json::Value {
+        let told = bench.ok(&[stage, "--config", "tiny.toml", "--plan", "--json"]);
+        let line: serde_json::Value = serde_json::from_slice(&told.stdout).expect("one JSON object");
+        assert_eq!(line["outcome"], "planned", "{line}");
+        line
+    };
+    let rows = |directory: &str, table| Reader::open(&bench.path(directory), table).expect("a table").rows() as u64;
+    let count = |line: &serde_json::Value, name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{name}: {line}"));
+    assert_eq!(count(&plan("features"), "views"), rows("out/tiny/features", &FEATURES));
+    let probe = plan("probe");
+    let probes: u64 = ["probes", "imported", "shifted"].iter().map(|name| count(&probe, name)).sum();
+    assert_eq!(probes, rows("out/tiny/probe", &PROBES));
+    let kinds = ItemKind::ALL.map(|kind| format!("out/tiny/{}", kind.dir()));
+    let made = kinds.iter().filter(|kind| bench.path(kind).exists()).map(|kind| rows(kind, &MAPS));
+    assert_eq!(count(&plan("attribute"), "maps"), made.sum::<u64>());
 }

@@ -16,7 +16,7 @@ use features::{
     extract::FeaturesConfig,
     network::Network,
     preprocess::Preprocessing,
-    stage::{Bytes, Stage, behind},
+    stage::{Bytes, Outcome, Stage, behind},
     table::IMAGES,
     tensor::Device,
 };
@@ -25,6 +25,7 @@ use probe::{
     table::{PROBES, PROBES_DIR},
 };
 use rayon::prelude::*;
+use serde_json::json;
 
 use crate::{
     budget,
@@ -64,7 +65,7 @@ pub fn run(stage: &Stage) -> Result<()> {
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
         Begin::UpToDate(_) => {
-            stage.done(&format!("attribute: {path} is up to date"));
+            stage.done(Outcome::UpToDate, &format!("attribute: {path} is up to date"), json!({}));
             return Ok(());
         }
         Begin::Work(artifact) => artifact,
@@ -96,11 +97,10 @@ pub fn run(stage: &Stage) -> Result<()> {
     behind(pending, make, write)?;
     drop(progress);
     let rate = maps as f64 / since.elapsed().as_secs_f64().max(1e-9);
-    let work = format!("{maps} maps of {} items in {path} ({rate:.0} maps/s)", todo.len());
-    match artifact.finish()? {
-        Some(_) => stage.done(&format!("attribute: {work}")),
-        None => stage.done(&format!("attribute: {work}; other shards are not done")),
-    }
+    let finished = artifact.finish()?;
+    let state = if finished.is_some() { "" } else { "; other shards are not done" };
+    let summary = format!("attribute: {maps} maps of {} items in {path} ({rate:.0} maps/s){state}", todo.len());
+    stage.done(Outcome::of(&finished), &summary, json!({ "maps": maps, "items": todo.len() }));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use features::{
     error::{Error, Result},
     network::{Layer, Network},
-    stage::{Bytes, Stage},
+    stage::{Bytes, Outcome, Stage},
 };
 use rayon::prelude::*;
 
@@ -163,7 +163,7 @@ pub fn tell(stage: &Stage) -> Result<()> {
         true => String::new(),
         false => format!(" ({} if all were kept in full)", Bytes(forecast.full)),
     };
-    stage.done(&format!(
+    let summary = format!(
         "attribute: {} items, {maps} maps, {forwards} forward passes, at most {pull_backs} pull-backs, about {}{in_full} \
          in {}, where {free} are free; a forward pass takes {:.0} ms now with {threads} side by side, so all take about \
          {:.0} s. Nothing was written",
@@ -172,7 +172,12 @@ pub fn tell(stage: &Stage) -> Result<()> {
         stage.out.display(),
         pass * 1e3,
         passes * pass,
-    ));
+    );
+    let facts = serde_json::json!({
+        "items": forecast.items, "maps": maps, "forward_passes": forwards, "pull_backs": pull_backs,
+        "bytes": forecast.bytes, "free_bytes": free.0, "seconds": passes * pass,
+    });
+    stage.done(Outcome::Planned, &summary, facts);
     forecast.check(&job.config)?;
     budget::check(&stage.out, Bytes(forecast.bytes), free)
 }

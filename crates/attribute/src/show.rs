@@ -10,9 +10,10 @@ use features::{
     error::{Error, Result},
     extract::FeaturesConfig,
     images::{Rgb, decode, load},
-    stage::Stage,
+    stage::{Outcome, Stage},
     tensor::to_vec,
 };
+use serde_json::json;
 
 use crate::{
     attribute::{FAST_CPU, heads},
@@ -95,6 +96,7 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
     fs::write(&args.sheet, sheet.encode_png()?).map_err(|error| {
         Error::CannotWrite(format!("{}: {error}; choose another place with --sheet", args.sheet.display()))
     })?;
+    let mut shown = Vec::new();
     let mut told = vec![format!(
         "attribute: {}: the picture, then {}",
         args.sheet.display(),
@@ -102,14 +104,11 @@ pub fn show(stage: &Stage, args: &ShowArgs) -> Result<()> {
     )];
     for (row, (target, head)) in rows.iter().enumerate() {
         let logit = maps.iter().find(|map| (map.target, map.head) == (*target, *head)).map_or(0.0, |map| map.logit);
-        told.push(format!(
-            "  row {}: class {} by {}, logit {logit:.2}",
-            row + 1,
-            classes[*target],
-            explainer.heads()[*head].id
-        ));
+        let (class, probe) = (classes[*target], &explainer.heads()[*head].id);
+        told.push(format!("  row {}: class {class} by {probe}, logit {logit:.2}", row + 1));
+        shown.push(json!({ "class": class, "probe": probe, "logit": logit }));
     }
-    stage.done(&told.join("\n"));
+    stage.done(Outcome::Done, &told.join("\n"), json!({ "sheet": args.sheet, "rows": shown }));
     Ok(())
 }
 

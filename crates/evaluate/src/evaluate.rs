@@ -12,8 +12,9 @@ use attribute::table::{MAPS, MapRows};
 use features::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use features::error::{Error, Result};
 use features::preprocess::{Geometry, Preprocessing};
-use features::stage::Stage;
+use features::stage::{Outcome, Stage};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::inputs::{Probes, Scenes};
 use crate::metric::Metric;
@@ -84,7 +85,7 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
     let inputs = Inputs::open(stage, config, &again)?;
     let artifact = match Artifact::begin(&stage.run(), spec(stage, &plan, &again, &inputs))? {
         Begin::UpToDate(_) => {
-            stage.done("evaluate: up to date");
+            stage.done(Outcome::UpToDate, "evaluate: up to date", json!({}));
             return Ok(());
         }
         Begin::Work(artifact) => artifact,
@@ -111,8 +112,10 @@ pub fn evaluate(stage: &Stage, config: &Config) -> Result<()> {
         progress.advance(1);
     }
     drop(progress);
-    let state = if artifact.finish()?.is_some() { "" } else { "; other shards are not done yet" };
-    stage.done(&format!("evaluate: {scores} scores of {maps} maps{state}"));
+    let finished = artifact.finish()?;
+    let state = if finished.is_some() { "" } else { "; other shards are not done yet" };
+    let summary = format!("evaluate: {scores} scores of {maps} maps{state}");
+    stage.done(Outcome::of(&finished), &summary, json!({ "scores": scores, "maps": maps }));
     Ok(())
 }
 
@@ -194,7 +197,7 @@ impl Inputs {
 fn spec(stage: &Stage, plan: &Plan, again: &Again, inputs: &Inputs) -> ArtifactSpec {
     let scenes = inputs.scenes.as_ref().map(|scenes| scenes.input.clone());
     let wide = plan.gaussian.map_or_else(|| "129/672 of the map's side".to_string(), |gaussian| gaussian.to_string());
-    let mut config = serde_json::json!({ "metrics": plan.metrics, "gaussian": plan.gaussian });
+    let mut config = json!({ "metrics": plan.metrics, "gaussian": plan.gaussian });
     let mut tables = vec![TableSpec {
         table: &SCORES,
         dir: "evaluate".into(),
@@ -208,7 +211,7 @@ fn spec(stage: &Stage, plan: &Plan, again: &Again, inputs: &Inputs) -> ArtifactS
         tables.push(TableSpec { table: &CURVES, dir: CURVES_DIR.into(), shapes: vec![], meta: BTreeMap::new() });
     }
     if let Some(randomiser) = &inputs.randomiser {
-        config["randomisation"] = serde_json::json!({
+        config["randomisation"] = json!({
             "settings": again.randomisation, "methods": randomiser.methods, "seed": stage.seed,
         });
     }

@@ -16,12 +16,13 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, Reader, TableSpec};
 use crate::backbone::{Backbone, Choice, Layout, Unused};
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocessing;
-use crate::stage::{Batch, Progress, Stage, behind};
+use crate::stage::{Batch, Outcome, Progress, Stage, behind};
 use crate::table::{FEATURES, FEATURES_DIR, FeatureRows, IMAGES};
 use crate::tensor::Device;
 use crate::views::Views;
@@ -142,7 +143,7 @@ pub fn extract(stage: &Stage) -> Result<()> {
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
         Begin::UpToDate(_) => {
-            stage.done(&format!("features: {path} is up to date"));
+            stage.done(Outcome::UpToDate, &format!("features: {path} is up to date"), json!({}));
             return Ok(());
         }
         Begin::Work(artifact) => artifact,
@@ -164,11 +165,13 @@ pub fn extract(stage: &Stage) -> Result<()> {
     }
     drop(progress);
     let rate = todo as f64 / since.elapsed().as_secs_f64().max(1e-9);
-    let work = format!("{todo} images of {} in {path} ({rate:.0} images/s)", job.extractor.backbone.name);
-    match artifact.finish()? {
-        Some(_) => stage.done(&format!("features: {work}")),
-        None => stage.done(&format!("features: {work}; other shards are not done")),
-    }
+    let finished = artifact.finish()?;
+    let state = if finished.is_some() { "" } else { "; other shards are not done" };
+    let Backbone { name, architecture, .. } = &job.extractor.backbone;
+    let network = architecture.name();
+    let summary = format!("features: {todo} images by {name} ({network}) in {path} ({rate:.0} images/s){state}");
+    let facts = json!({ "images": todo, "backbone": name, "network": network });
+    stage.done(Outcome::of(&finished), &summary, facts);
     Ok(())
 }
 
@@ -185,7 +188,15 @@ impl Job {
         config.check()?;
         let device = stage.device()?;
         let images = Reader::open(&config.images, &IMAGES)?;
-        let extractor = Extractor::new(stage, &config, config.load(&device)?, device)?;
+        let backbone = config.load(&device)?;
+        if backbone.architecture.contradicts(&backbone.name) {
+            let (name, network) = (&backbone.name, backbone.architecture.name());
+            tracing::warn!(
+                "the backbone called {name} is a {network}; is {} the right file?",
+                config.backbone.display()
+            );
+        }
+        let extractor = Extractor::new(stage, &config, backbone, device)?;
         let geometry = extractor.backbone.preprocessing().geometry;
         let sights = Sights::of(images, &config, config.views(stage.seed), geometry, extractor.floats())?;
         Ok(Self { config, sights, extractor })
@@ -263,11 +274,11 @@ fn spec(stage: &Stage, job: &Job) -> ArtifactSpec {
     meta.extend(sights.images.meta("classes").map(|classes| ("classes".to_string(), classes.to_string())));
     // The seed decides about random views only.
     let views = (config.views > 0).then_some(&sights.views);
-    let mut identity = serde_json::json!({
+    let mut identity = json!({
         "splits": config.splits, "keep_bits": config.keep_bits, "views": views, "stages": config.stages,
     });
     if config.precision != Precision::Float32 {
-        identity["precision"] = serde_json::json!(config.precision);
+        identity["precision"] = json!(config.precision);
     }
     ArtifactSpec {
         stage: "features",

@@ -19,11 +19,12 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, Box2, Input, Rle, TableSpec};
 use crate::error::{Error, Result};
 use crate::images::decode;
-use crate::stage::Stage;
+use crate::stage::{Outcome, Stage};
 use crate::table::{BAD_IMAGES, BadRows, IMAGES, ImageRows};
 
 /// Raised whenever the same sources would give another table.
@@ -187,7 +188,7 @@ pub fn import(stage: &Stage, bad: Bad) -> Result<()> {
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
         Begin::UpToDate(_) => {
-            stage.done(&format!("import: {path} is up to date"));
+            stage.done(Outcome::UpToDate, &format!("import: {path} is up to date"), json!({}));
             return Ok(());
         }
         Begin::Work(artifact) => artifact,
@@ -218,10 +219,12 @@ pub fn import(stage: &Stage, bad: Bad) -> Result<()> {
         return Err(Error::BadData(message));
     }
     let skipped = if count > 0 { format!("; {count} could not be read, listed in {path}.bad") } else { String::new() };
-    match artifact.finish()? {
-        Some(_) => stage.done(&format!("import: {} images in {path}{skipped}", total - count)),
-        None => stage.done(&format!("import: this share of {path} is done; other shards are not")),
-    }
+    let finished = artifact.finish()?;
+    let summary = match finished {
+        Some(_) => format!("import: {} images in {path}{skipped}", total - count),
+        None => format!("import: this share of {path} is done; other shards are not"),
+    };
+    stage.done(Outcome::of(&finished), &summary, json!({ "images": total - count, "bad_images": count }));
     Ok(())
 }
 
@@ -342,7 +345,7 @@ fn spec(stage: &Stage, config: &ImportConfig, sources: &[Box<dyn Source>], parts
         path: stage.out.join("images"),
         algorithm: ALGORITHM,
         // Paths of this machine stay out: the inputs say what was in them.
-        config: serde_json::json!({ "splits": config.source.iter().map(SourceConfig::split).collect::<Vec<_>>() }),
+        config: json!({ "splits": config.source.iter().map(SourceConfig::split).collect::<Vec<_>>() }),
         inputs: inputs.collect(),
         tables: vec![
             table(&IMAGES, "images", [("classes".to_string(), names.join(","))].into()),

@@ -22,8 +22,8 @@ pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
 pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
 pub use conv::Conv;
 pub use convolution::{
-    Finish, Finisher, Floor, Geometry, Given, Hands, Matrix, Onto, Reader, Transposed, convolve, convolve_transposed,
-    product,
+    Filter, Finish, Finisher, Floor, Geometry, Given, Hands, Matrix, Onto, Reader, Transposed, convolve,
+    convolve_transposed, product,
 };
 pub use cpu::Maps;
 pub use footprint::Footprint;

@@ -16,13 +16,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub use scene::{SCENE, Scene, scene};
 pub use tile::{TILE, Tile, tile};
 
 use crate::artifact::{Artifact, ArtifactSpec, Begin, TableSpec};
 use crate::error::{Error, Result};
-use crate::stage::Stage;
+use crate::stage::{Outcome, Stage};
 use crate::table::{IMAGES, ImageRows};
 
 /// Class names; a class is `4 * outline + texture`.
@@ -156,7 +157,8 @@ pub fn make(stage: &Stage) -> Result<()> {
     let path = spec.path.display().to_string();
     let artifact = match Artifact::begin(&stage.run(), spec)? {
         Begin::UpToDate(_) => {
-            stage.done(&format!("shapes: {path} is up to date ({total} images)"));
+            let summary = format!("shapes: {path} is up to date ({total} images)");
+            stage.done(Outcome::UpToDate, &summary, json!({ "images": total }));
             return Ok(());
         }
         Begin::Work(artifact) => artifact,
@@ -171,10 +173,12 @@ pub fn make(stage: &Stage) -> Result<()> {
         progress.advance(range(part).len() as u64);
     }
     drop(progress);
-    match artifact.finish()? {
-        Some(_) => stage.done(&format!("shapes: {total} images of {} classes in {path}", CLASSES.len())),
-        None => stage.done(&format!("shapes: this share of {path} is done; other shards are not")),
-    }
+    let finished = artifact.finish()?;
+    let summary = match finished {
+        Some(_) => format!("shapes: {total} images of {} classes in {path}", CLASSES.len()),
+        None => format!("shapes: this share of {path} is done; other shards are not"),
+    };
+    stage.done(Outcome::of(&finished), &summary, json!({ "images": total }));
     Ok(())
 }
 
@@ -184,7 +188,7 @@ fn spec(stage: &Stage, config: &DataConfig) -> ArtifactSpec {
         stage: "shapes",
         path: stage.out.join("images"),
         algorithm: ALGORITHM,
-        config: serde_json::json!({ "seed": stage.seed, "data": config }),
+        config: json!({ "seed": stage.seed, "data": config }),
         inputs: vec![],
         tables: vec![TableSpec {
             table: &IMAGES,

@@ -10,9 +10,9 @@ mod config;
 mod device;
 mod exit;
 mod log;
+mod outcome;
 mod progress;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -21,6 +21,7 @@ pub use batch::{Batch, BatchArgs, Batches, Need, each, side_by_side};
 pub use behind::behind;
 pub use bytes::Bytes;
 pub use exit::{main, run};
+pub use outcome::Outcome;
 pub use progress::Progress;
 
 use crate::artifact::{Run, Shard};
@@ -52,7 +53,7 @@ pub struct StageArgs {
     /// No progress and no summary; warnings and errors remain
     #[arg(long)]
     pub quiet: bool,
-    /// Print the summary as one JSON object on standard output
+    /// Print what was done as one JSON object on standard output
     #[arg(long)]
     pub json: bool,
 }
@@ -151,17 +152,6 @@ impl Stage {
     /// A progress bar over `total` things called `unit`; invisible off a terminal and with `--quiet`.
     pub fn progress(&self, what: &str, total: u64, unit: &str) -> Progress {
         if self.quiet { Progress::hidden() } else { Progress::new(what, total, unit) }
-    }
-
-    /// The one-line summary at the end of a stage: to standard error, or with `--json` to standard output.
-    pub fn done(&self, summary: &str) {
-        // A closed pipe behind us is no reason to fail after the work is done.
-        if self.json {
-            let line = serde_json::json!({ "summary": summary, "out": self.out, "seed": self.seed });
-            let _ = writeln!(std::io::stdout(), "{line}");
-        } else if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{summary}");
-        }
     }
 }
 

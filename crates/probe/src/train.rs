@@ -16,9 +16,10 @@ use std::sync::Arc;
 use features::artifact::{Artifact, ArtifactSpec, Begin, Input, Reader, TableSpec};
 use features::error::{Error, Result};
 use features::preprocess::Preprocessing;
-use features::stage::Stage;
+use features::stage::{Outcome, Stage};
 use features::table::{FEATURES, FEATURES_DIR};
 use features::weights::WeightFile;
+use serde_json::json;
 
 use crate::checkpoint::Checkpoints;
 use crate::config::Config;
@@ -46,12 +47,12 @@ pub fn run(stage: &Stage) -> Result<()> {
         config.import.iter().map(|import| WeightFile::open(&import.file)).collect::<Result<_>>()?;
     let artifact = match Artifact::begin(&stage.run(), spec(stage, &config, &imports, &reader)?)? {
         Begin::UpToDate(_) => {
-            stage.done("probe: up to date");
+            stage.done(Outcome::UpToDate, "probe: up to date", json!({}));
             return report_divergence(stage);
         }
         Begin::Work(artifact) => artifact,
     };
-    let mut summary = "probe: done".to_string();
+    let (mut summary, mut facts) = ("probe: done".to_string(), json!({}));
     if !artifact.pending().is_empty() {
         let device = stage.device()?;
         let backbone = reader.meta("backbone").map_or_else(|| name_of(stage), str::to_string);
@@ -73,15 +74,16 @@ pub fn run(stage: &Stage) -> Result<()> {
         let pairs: Vec<_> = theirs.iter().map(|(id, weights)| (id.clone(), weights)).collect();
         artifact.write_file(REFERENCE_FILE, &to_safetensors(&pairs)?)?;
         artifact.write_part(0, rows::tables(&trained, &measured, &data.test, &backbone, &config)?)?;
-        summary = rows::summary(&measured);
+        (summary, facts) = rows::summary(&measured);
     }
     match artifact.finish()? {
         Some(_) => {
-            stage.done(&summary);
+            stage.done(Outcome::Done, &summary, facts);
             report_divergence(stage)
         }
         None => {
-            stage.done("probe: nothing to do in this shard; the probes are one part, made by the shard that owns it");
+            let summary = "probe: nothing to do in this shard; the probes are one part, made by the shard that owns it";
+            stage.done(Outcome::ShardDone, summary, json!({}));
             Ok(())
         }
     }
@@ -119,7 +121,7 @@ fn spec(stage: &Stage, config: &Config, imports: &[WeightFile], reader: &Reader)
         stage: "probe",
         path: stage.out.join(PROBES_DIR),
         algorithm: ALGORITHM,
-        config: serde_json::json!({ "probe": serde_json::to_value(config).map_err(bug)?, "seed": stage.seed }),
+        config: json!({ "probe": serde_json::to_value(config).map_err(bug)?, "seed": stage.seed }),
         // What the features were made from is named too, so that `attribute` can refuse another backbone or other images.
         inputs: [reader.input()].into_iter().chain(reader.manifest().inputs.clone()).chain(files).collect(),
         tables: vec![

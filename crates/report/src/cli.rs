@@ -4,7 +4,7 @@ use crate::compare;
 use crate::report::{self, Config};
 use clap::Parser;
 use features::error::Error;
-use features::stage::{Stage, StageArgs};
+use features::stage::{Outcome, Stage, StageArgs};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -36,9 +36,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let stage = Stage::new(cli.stage)?;
     let config: Config = stage.section("report")?;
     let written = report::write(&stage, &config)?;
+    let facts = serde_json::json!({ "page": written.page });
     match written.headline {
-        Some([first, second]) => stage.done(&format!("{first}\n{second}")),
-        None => stage.done("report: up to date"),
+        Some([first, second]) => stage.done(Outcome::Done, &format!("{first}\n{second}"), facts),
+        None => stage.done(Outcome::UpToDate, "report: up to date", facts),
     }
     if !stage.json {
         say(&written.page.display().to_string())?;

@@ -67,6 +67,11 @@ impl Architecture {
         }
     }
 
+    /// Whether a file's name promises another network, like `resnet50` for a ResNet-18.
+    pub fn contradicts(&self, name: &str) -> bool {
+        depth(&self.name()).zip(depth(name)).is_some_and(|(ours, promised)| ours != promised)
+    }
+
     /// Builds the network, asking for each tensor in forward order.
     pub fn lower(&self, parameters: &mut dyn Parameters) -> Network {
         match self {
@@ -102,6 +107,14 @@ impl Architecture {
                 }
             }
     }
+}
+
+/// `ResNet` or `DenseNet` in a name and the depth behind it, however they are written.
+fn depth(name: &str) -> Option<(&'static str, usize)> {
+    let name = name.to_lowercase();
+    let (kind, rest) = ["resnet", "densenet"].into_iter().find_map(|kind| Some((kind, name.split_once(kind)?.1)))?;
+    let digits: String = rest.trim_start_matches(['-', '_']).chars().take_while(char::is_ascii_digit).collect();
+    Some((kind, digits.parse().ok()?))
 }
 
 fn residual_name(network: &ResNet) -> Option<String> {
@@ -150,5 +163,24 @@ impl From<ResNet> for Architecture {
 impl From<DenseNet> for Architecture {
     fn from(network: DenseNet) -> Self {
         Self::DenseNet(network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::{DenseFamily, Family};
+
+    #[test]
+    fn a_name_may_promise_another_network() {
+        let residual = Architecture::from(ResNet::imagenet(Family::Resnet, 18).expect("a usual depth"));
+        for name in ["resnet50", "bcos_ResNet-50_v2", "densenet121"] {
+            assert!(residual.contradicts(name), "{name}");
+        }
+        for name in ["resnet18", "ResNet_18-imagenet1k", "imagenet_resnet18.a1", "moco", "resnet", "RN50"] {
+            assert!(!residual.contradicts(name), "{name}");
+        }
+        let dense = DenseNet::imagenet(DenseFamily::BcosDensenet, 121).map(Architecture::from).expect("a usual depth");
+        assert!(dense.contradicts("densenet169") && !dense.contradicts("densenet_121_long"));
     }
 }

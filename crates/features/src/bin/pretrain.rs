@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use features::{
     pretrain,
-    stage::{self, Stage, StageArgs},
+    stage::{self, Outcome, Stage, StageArgs},
 };
 
 /// Train a small backbone on the embedded data set and write it with its description.
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         let stage = Stage::new(args.stage)?;
         let config: pretrain::Config = stage.section("pretrain")?;
         let path = pretrain::pretrain(&stage, &config)?;
-        stage.done(&format!("wrote {}", path.display()));
+        stage.done(Outcome::Done, &format!("wrote {}", path.display()), serde_json::json!({ "weights": path }));
         Ok(())
     })
 }

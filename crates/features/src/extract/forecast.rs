@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Job;
 use crate::artifact::encoded_len;
 use crate::error::Result;
-use crate::stage::{Stage, side_by_side};
+use crate::stage::{Outcome, Stage, side_by_side};
 use crate::table::{FEATURES, FeatureRows};
 
 /// Prints what [`super::extract`] would do; the first batch of images is decoded, passed through the backbone and
@@ -41,15 +41,20 @@ pub fn tell(stage: &Stage) -> Result<()> {
     // Passes run side by side on the CPU; a batch is decoded on all threads in either case.
     let threads = side_by_side(&job.extractor.device);
     let seconds = sights as f64 * (one(decode) + one(pass) / threads as f64);
-    stage.done(&format!(
-        "features: {images} images, {sights} views, maps {} of {} and their means, about {:.2} GB in {}; a view takes {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so \
-         all take about {seconds:.0} s on {threads} threads. Nothing was written",
+    let bytes = sights as f64 * bytes;
+    let backbone = &job.extractor.backbone;
+    let summary = format!(
+        "features: {images} images, {sights} views, maps {} of {} ({}) and their means, about {:.2} GB in {}; a view takes \
+         {:.1} ms to read, decode and resize and {:.1} ms in the backbone now, so all take about {seconds:.0} s on {threads} threads. Nothing was written",
         kept.join(", "),
-        job.extractor.backbone.name,
-        sights as f64 * bytes / 1e9,
+        backbone.name,
+        backbone.architecture.name(),
+        bytes / 1e9,
         stage.out.join("features").display(),
         1e3 * one(decode),
         1e3 * one(pass),
-    ));
+    );
+    let facts = serde_json::json!({ "images": images, "views": sights, "bytes": bytes, "seconds": seconds });
+    stage.done(Outcome::Planned, &summary, facts);
     Ok(())
 }

@@ -33,12 +33,13 @@ pub fn tables(
     Ok(tables.into_iter().enumerate().collect())
 }
 
-/// One line for the end of the stage.
-pub fn summary(measured: &[Option<Measured>]) -> String {
+/// The end of the stage: a line for people and fields for programs.
+pub fn summary(measured: &[Option<Measured>]) -> (String, serde_json::Value) {
     let accuracies = || measured.iter().flatten().map(|probe| 100.0 * probe.test_accuracy);
     let (low, high) = (accuracies().fold(f64::INFINITY, f64::min), accuracies().fold(0.0, f64::max));
     let sane = measured.iter().flatten().count();
-    format!("probe: {sane} probes, test accuracy {low:.1} to {high:.1} %")
+    let text = format!("probe: {sane} probes, test accuracy {low:.1} to {high:.1} %");
+    (text, serde_json::json!({ "probes": sane, "diverged": measured.len() - sane }))
 }
 
 fn push_probe(rows: &mut ProbeRows, probe: &Trained, measured: Option<&Measured>, backbone: &str, config: &Config) {
