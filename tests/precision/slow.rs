@@ -155,7 +155,7 @@ fn step(layer: &Layer, shape: Shape) -> (Step, Shape) {
     let [channels, height, width] = shape;
     match layer {
         Layer::Conv(conv) => {
-            let (weight, _, to) = dense(&conv.weight, conv.stride, conv.padding, shape);
+            let (weight, _, to) = dense(conv.weight.tensor(), conv.stride, conv.padding, shape);
             let bias = conv.bias.as_ref().map_or(vec![0.0; to[0]], wide);
             let bias = bias.iter().flat_map(|bias| vec![*bias; to[1] * to[2]]).collect();
             (Step::Linear { weight, bias }, to)

@@ -27,7 +27,7 @@ use features::{
     backbone::Backbone,
     error::{Error, Result},
     network::{Layer, Network},
-    tensor::{Tensor, to_vec},
+    tensor::Tensor,
 };
 
 use crate::{
@@ -42,7 +42,7 @@ use crate::{
     stored::FeatureSource,
 };
 use group::Group;
-use pass::Pass;
+use pass::{Pass, values_of};
 use site::Site;
 
 /// A probe head and the methods to be run on it.
@@ -194,6 +194,16 @@ impl Explainer {
         Ok(Self { network, heads, groups, site, low, high, channels, settings })
     }
 
+    /// The same without a method; what is bound is shared.
+    pub fn without(&self, method: Method) -> Self {
+        let mut fewer = self.clone();
+        fewer.heads.iter_mut().for_each(|head| head.methods.retain(|other| *other != method));
+        fewer.groups.iter_mut().for_each(|group| {
+            group.methods.remove(&method);
+        });
+        fewer
+    }
+
     /// The heads, in the order of [`Map::head`].
     pub fn heads(&self) -> &[Head] {
         &self.heads
@@ -248,7 +258,7 @@ impl Explainer {
 
     fn of_pass(&self, pass: &Pass, targets: &[usize], key: &str) -> Result<Vec<Map>> {
         let image = &pass.image;
-        let logits: Vec<Vec<f32>> = pass.heads.iter().map(|head| to_vec(head.output().clone())).collect();
+        let logits: Vec<Vec<f32>> = values_of(pass.heads.iter().map(|head| head.output().clone())).concat();
         for (head, logits) in self.heads.iter().zip(&logits) {
             let (_, cells) = apart::alone(&head.network);
             if let Some(target) = targets.iter().find(|target| **target >= logits.len()) {

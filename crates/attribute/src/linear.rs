@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use features::{
     network::{
         BcosConv, ChannelScale, Conv, Filter, Finish, Geometry, Pool, Transposed, convolve, convolve_transposed,
+        times_outputs,
     },
     tensor::Tensor,
 };
@@ -49,9 +50,8 @@ impl LinearMap {
     /// A convolution and the channel scale behind it as one map.
     // METHOD: W' = W * scale, b' = b * scale + shift.
     pub fn folded(conv: &Conv, scale: &ChannelScale) -> Self {
-        let [out] = scale.scale.dims();
         let bias = conv.bias.clone().map(|bias| bias * scale.scale.clone());
-        let weight = conv.weight.tensor().clone() * scale.scale.clone().reshape([out, 1, 1, 1]);
+        let weight = times_outputs(conv.weight.tensor().clone(), &scale.scale);
         let bias = match (bias, scale.shift.clone()) {
             (Some(bias), Some(shift)) => Some(bias + shift),
             (bias, shift) => bias.or(shift),

@@ -19,7 +19,7 @@ mod scale;
 pub use apart::{Apart, cells, together};
 pub use attention::{Attention, AttentionPool, Dense};
 pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
-pub use broadcast::{plus_channels, spread, times_channels, times_images, times_positions};
+pub use broadcast::{plus_channels, spread, times_channels, times_images, times_outputs, times_positions};
 pub use conv::Conv;
 pub use convolution::{
     Filter, Finish, Finisher, Floor, Geometry, Given, Hands, Matrix, Onto, Reader, Transposed, convolve,

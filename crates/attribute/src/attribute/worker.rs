@@ -13,7 +13,7 @@ use features::{
 
 use super::{Job, PART, rows::ItemRows};
 use crate::{
-    explain::{Cost, Explainer, Head},
+    explain::{Cost, Explainer},
     item::Item,
     method::{Method, lrp},
     setting::Setting,
@@ -54,20 +54,12 @@ impl Worker {
         let need = Need { passes: at_once(device), ..need };
         let chunk = stage.batch(config.chunk, fast(device), need, device)?;
         let settings = config.settings(stage.seed, chunk.size());
-        let mut fewer = heads.clone();
-        for head in &mut fewer {
-            head.methods.retain(|method| *method != Method::IntegratedGradients);
-        }
-        fewer.retain(|head| !head.methods.is_empty());
-        let explain = |heads: &[Head], (setting, size): (Setting, usize)| {
+        let views: BTreeSet<(Setting, usize)> = job.items.iter().map(view).collect();
+        let explainers = views.into_iter().map(|(setting, size)| {
             let heads = heads.iter().map(|head| setting.head(head, size)).collect();
             let network = setting.backbone(&backbone.network, size);
-            Explainer::with_bounds(network, lrp::bounds(&backbone.encoding), heads, settings.clone())
-        };
-        let views: BTreeSet<(Setting, usize)> = job.items.iter().map(view).collect();
-        let explainers = views.into_iter().map(|view| {
-            let (setting, size) = view;
-            Ok(Explainers { setting, size, full: explain(heads, view)?, short: explain(&fewer, view)? })
+            let full = Explainer::with_bounds(network, lrp::bounds(&backbone.encoding), heads, settings.clone())?;
+            Ok(Explainers { setting, size, short: full.without(Method::IntegratedGradients), full })
         });
         Ok(Self {
             preprocess,

@@ -1,10 +1,10 @@
 //! Methods that average gradients over many inputs: integrated gradients and SmoothGrad.
 
-use features::tensor::{Tensor, to_vec};
+use features::tensor::Tensor;
 
 use super::{
     Explainer, Found, Group, Head,
-    pass::{Pass, chunks, one_hot, rows_of},
+    pass::{Pass, chunks, one_hot, rows_of, values_of},
 };
 use crate::{
     method::{Family, Method, integrated_gradients, smooth_grad},
@@ -31,9 +31,8 @@ impl Explainer {
                     let weights: Vec<f64> = points.iter().map(|(_, weight)| *weight).collect();
                     let integral = self.mean_gradient(group, &input, &weights, targets, &chosen);
                     let at_start = self.network.forward(start);
-                    let at_start =
-                        chosen.iter().map(|&head| to_vec(self.heads[head].network.forward(at_start.clone())));
-                    (integrated_gradients::maps(&path, integral), Some(at_start.collect::<Vec<_>>()))
+                    let at_start = chosen.iter().map(|&head| self.heads[head].network.forward(at_start.clone()));
+                    (integrated_gradients::maps(&path, integral), Some(values_of(at_start).concat()))
                 }
                 _ => {
                     let smooth_grad::SmoothGrad { samples, noise } = self.settings.smooth_grad;

@@ -1,10 +1,10 @@
 //! The method that compares a picture with a baseline layer by layer: DeepLIFT.
 
-use features::tensor::{Tensor, to_vec};
+use features::tensor::Tensor;
 
 use super::{
     Explainer, Found,
-    pass::{Pass, chunks, one_hot, rows_of},
+    pass::{Pass, chunks, one_hot, rows_of, values_of},
 };
 use crate::{
     composite::Composite,
@@ -20,6 +20,9 @@ impl Explainer {
             return Vec::new();
         };
         let chosen = self.asking(|wanted| wanted == method);
+        if chosen.is_empty() {
+            return Vec::new();
+        }
         let baseline = self.settings.deep_lift.baseline.of(image, &self.low, &self.high);
         let pair = Tensor::cat(vec![image.clone(), baseline.clone()], 0);
         let pass = Pass::record(&self.network, chosen.iter().map(|&head| &self.heads[head]), &pair);
@@ -31,13 +34,12 @@ impl Explainer {
         let path = image.clone() - baseline;
         let maps = chunks(Tensor::cat(cotangents.collect(), 0), self.settings.chunk)
             .flat_map(|chunk| rows_of(deep_lift::maps(&path, program.pull_back(chunk))));
-        let logits: Vec<Vec<f32>> = pass.heads.iter().map(|tape| to_vec(tape.output().clone())).collect();
+        let logits = values_of(pass.heads.iter().map(|tape| tape.output().clone()));
         maps.enumerate()
             .map(|(row, values)| {
                 let (position, target) = (row / targets.len(), row % targets.len());
-                let (logits, class) = (&logits[position], targets[target]);
-                // The baseline's logits stand behind the picture's.
-                let promise = logits[class] - logits[logits.len() / 2 + class];
+                let [of_image, of_baseline] = [0, 1].map(|at| logits[position][at][targets[target]]);
+                let promise = of_image - of_baseline;
                 Found { head: chosen[position], target, method, promise: Some(promise), values, short: None }
             })
             .collect()

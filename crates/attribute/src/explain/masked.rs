@@ -7,7 +7,7 @@ use features::{
     tensor::{Tensor, from_vec, to_vec},
 };
 
-use super::{Explainer, Found, apart::rivals};
+use super::{Explainer, Found, apart::rivals, pass::values_of};
 use crate::{
     method::{MASKED, Method, kernel_shap, lime, occlusion, rise, score_cam},
     segment::{Segmentation, Segments},
@@ -186,22 +186,8 @@ impl Explainer {
 
     /// Adds the logits of each row of `features` `[n, c, h', w']` to what each of `heads` has answered.
     pub(super) fn answer(&self, features: &Tensor<4>, heads: &[usize], answers: &mut [Vec<Vec<f32>>]) {
-        let [rows, ..] = features.dims();
-        let logits = heads.iter().map(|&head| {
-            let logits = self.heads[head].network.forward(features.clone());
-            let each = logits.dims().iter().product::<usize>() / rows;
-            logits.reshape([rows, each])
-        });
-        let logits: Vec<Tensor<2>> = logits.collect();
-        let widths: Vec<usize> = logits.iter().map(|logits| logits.dims()[1]).collect();
-        // Of all heads at once: what is read, the device has to finish first.
-        for mut rest in to_vec(Tensor::cat(logits, 1)).chunks_exact(widths.iter().sum()) {
-            for (answers, width) in answers.iter_mut().zip(&widths) {
-                let (own, others) = rest.split_at(*width);
-                answers.push(own.to_vec());
-                rest = others;
-            }
-        }
+        let logits = values_of(heads.iter().map(|&head| self.heads[head].network.forward(features.clone())));
+        answers.iter_mut().zip(logits).for_each(|(answers, logits)| answers.extend(logits));
     }
 }
 

@@ -67,6 +67,25 @@ pub(super) fn chunks(values: Tensor<4>, size: usize) -> impl Iterator<Item = Ten
     (0..rows).step_by(size).map(move |first| values.clone().narrow(0, first, size.min(rows - first)))
 }
 
+/// The values of each image in several tensors `[n, ..]`, for each tensor: read at once, because the device has to finish what
+/// came before each reading.
+pub(super) fn values_of(tensors: impl Iterator<Item = Tensor<4>>) -> Vec<Vec<Vec<f32>>> {
+    let flat: Vec<Tensor<2>> = tensors.map(|tensor| tensor.flatten(1, 3)).collect();
+    let widths: Vec<usize> = flat.iter().map(|tensor| tensor.dims()[1]).collect();
+    let mut values = vec![Vec::new(); widths.len()];
+    if flat.is_empty() {
+        return values;
+    }
+    for mut rest in to_vec(Tensor::cat(flat, 1)).chunks_exact(widths.iter().sum()) {
+        for (values, width) in values.iter_mut().zip(&widths) {
+            let (own, others) = rest.split_at(*width);
+            values.push(own.to_vec());
+            rest = others;
+        }
+    }
+    values
+}
+
 /// `[m, h, w]` as `m` row-major vectors.
 pub(super) fn rows_of(maps: Tensor<3>) -> Vec<Vec<f32>> {
     let [_, height, width] = maps.dims();

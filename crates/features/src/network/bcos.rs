@@ -44,10 +44,9 @@ impl BcosConv {
     /// The weights with rows of norm 1: `[out, in, kernel rows, kernel columns]`.
     pub fn unit_weight(&self) -> &Filter {
         self.unit.get_or_init(|| {
-            let [out, ..] = self.weight.dims();
-            let squares = self.weight.clone().powi_scalar(2).reshape([out as i32, -1]);
-            let norm = squares.sum_dim(1).sqrt().reshape([out, 1, 1, 1]);
-            (self.weight.clone() / norm).into()
+            let rows: Tensor<2> = self.weight.clone().flatten(1, 3);
+            let norm = rows.clone().powi_scalar(2).sum_dim(1).sqrt();
+            (rows / norm).reshape(self.weight.dims()).into()
         })
     }
 

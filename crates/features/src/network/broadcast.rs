@@ -15,6 +15,12 @@ pub fn plus_channels(input: Tensor<4>, values: &Tensor<1>) -> Tensor<4> {
     by_row(input, values, |maps, rows| maps + rows)
 }
 
+/// `weights * factors`, for `[out, ..]` and `[out]`.
+pub fn times_outputs(weights: Tensor<4>, factors: &Tensor<1>) -> Tensor<4> {
+    let shape @ [outputs, rest @ ..] = weights.dims();
+    (weights.reshape([outputs, rest.iter().product()]) * factors.clone().reshape([outputs, 1])).reshape(shape)
+}
+
 /// `input * values`, for `[n, c, h, w]` and `[n, 1, h, w]`.
 pub fn times_positions(input: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
     let shape @ [n, channels, height, width] = input.dims();
@@ -77,7 +83,9 @@ mod tests {
             let same = |a: Tensor<4>, b: Tensor<4>| assert_eq!(to_vec(a), to_vec(b));
             same(times_channels(input.clone(), &channels), input.clone() * wide.clone());
             same(plus_channels(input.clone(), &channels), input.clone() + wide);
-            same(times_positions(input.clone(), positions.clone()), input * positions);
+            same(times_positions(input.clone(), positions.clone()), input.clone() * positions);
+            let factors = from_vec(values(n), [n], &cpu());
+            same(times_outputs(input.clone(), &factors), input * factors.reshape([n, 1, 1, 1]));
         }
     }
 
