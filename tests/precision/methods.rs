@@ -127,8 +127,9 @@ fn averages_over_inputs() {
     }
     let smooth_grad = SmoothGrad { samples: 7, noise: 0.2 };
     let mut mean = vec![0.0; bench.x.len()];
+    let deviation = smooth_grad::deviation(&bench.image, smooth_grad.noise);
     for sample in 0..7 {
-        let noisy = wide(&smooth_grad::noisy(&bench.image, 0.2, SEED, KEY, sample));
+        let noisy = wide(&smooth_grad::noisy(&bench.image, deviation, SEED, KEY, sample));
         let gradient = bench.gradient(&noisy, Guide::No);
         mean.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g / 7.0);
     }
