@@ -135,7 +135,7 @@ fn a_plan_says_what_the_run_makes() {
     let count = |line: &serde_json::Value, name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{name}: {line}"));
     assert_eq!(count(&plan("features"), "views"), rows("out/tiny/features", &FEATURES));
     let probe = plan("probe");
-    let probes: u64 = ["probes", "imported", "shifted"].iter().map(|name| count(&probe, name)).sum();
+    let probes: u64 = ["trained", "imported", "shifted"].iter().map(|name| count(&probe, name)).sum();
     assert_eq!(probes, rows("out/tiny/probe", &PROBES));
     let kinds = ItemKind::ALL.map(|kind| format!("out/tiny/{}", kind.dir()));
     let made = kinds.iter().filter(|kind| bench.path(kind).exists()).map(|kind| rows(kind, &MAPS));

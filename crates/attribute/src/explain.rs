@@ -194,13 +194,10 @@ impl Explainer {
         Ok(Self { network, heads, groups, site, low, high, channels, settings })
     }
 
-    /// The same without a method; what is bound is shared.
-    pub fn without(&self, method: Method) -> Self {
+    /// The same without integrated gradients, which no pull-back is shared with; what is bound is shared.
+    pub fn without_integrated_gradients(&self) -> Self {
         let mut fewer = self.clone();
-        fewer.heads.iter_mut().for_each(|head| head.methods.retain(|other| *other != method));
-        fewer.groups.iter_mut().for_each(|group| {
-            group.methods.remove(&method);
-        });
+        fewer.heads.iter_mut().for_each(|head| head.methods.retain(|method| *method != Method::IntegratedGradients));
         fewer
     }
 
@@ -259,7 +256,7 @@ impl Explainer {
     fn of_pass(&self, pass: &Pass, targets: &[usize], key: &str) -> Result<Vec<Map>> {
         let image = &pass.image;
         let logits: Vec<Vec<f32>> = values_of(pass.heads.iter().map(|head| head.output().clone())).concat();
-        for (head, logits) in self.heads.iter().zip(&logits) {
+        for (head, logits) in self.heads.iter().zip(&logits).filter(|(head, _)| !head.methods.is_empty()) {
             let (_, cells) = apart::alone(&head.network);
             if let Some(target) = targets.iter().find(|target| **target >= logits.len()) {
                 return Err(Error::BadData(format!(
@@ -332,7 +329,7 @@ impl Explainer {
 fn channels(network: &Network) -> Option<usize> {
     network.layers.iter().find_map(|layer| match layer {
         Layer::Conv(conv) => Some(conv.weight.dims()[1]),
-        Layer::BcosConv(conv) => Some(conv.weight.dims()[1]),
+        Layer::BcosConv(conv) => Some(conv.weight().dims()[1]),
         Layer::Apart(apart) => channels(&apart.network),
         _ => None,
     })

@@ -150,7 +150,8 @@ pub fn extract(stage: &Stage) -> Result<()> {
     };
     let pending = artifact.pending();
     let todo: usize = pending.iter().map(|&group| job.sights.count(group)).sum();
-    let progress = stage.progress("features", todo as u64, "images");
+    let unit = if job.config.views == 0 { "images" } else { "views" };
+    let progress = stage.progress("features", todo as u64, unit);
     let since = Instant::now();
     let write = |group: usize, rows: Vec<FeatureRows>| {
         artifact.write_part(group, rows.into_iter().map(FeatureRows::cells).enumerate().collect())
@@ -169,8 +170,8 @@ pub fn extract(stage: &Stage) -> Result<()> {
     let state = if finished.is_some() { "" } else { "; other shards are not done" };
     let Backbone { name, architecture, .. } = &job.extractor.backbone;
     let network = architecture.name();
-    let summary = format!("features: {todo} images by {name} ({network}) in {path} ({rate:.0} images/s){state}");
-    let facts = json!({ "images": todo, "backbone": name, "network": network });
+    let summary = format!("features: {todo} {unit} by {name} ({network}) in {path} ({rate:.0} {unit}/s){state}");
+    let facts = json!({ "views": todo, "backbone": name, "network": network });
     stage.done(Outcome::of(&finished), &summary, facts);
     Ok(())
 }

@@ -220,11 +220,13 @@ pub fn import(stage: &Stage, bad: Bad) -> Result<()> {
     }
     let skipped = if count > 0 { format!("; {count} could not be read, listed in {path}.bad") } else { String::new() };
     let finished = artifact.finish()?;
+    let outcome = Outcome::of(&finished);
     let summary = match finished {
         Some(_) => format!("import: {} images in {path}{skipped}", total - count),
         None => format!("import: this share of {path} is done; other shards are not"),
     };
-    stage.done(Outcome::of(&finished), &summary, json!({ "images": total - count, "bad_images": count }));
+    let facts = finished.map_or(json!({}), |_| json!({ "images": total - count, "bad_images": count }));
+    stage.done(outcome, &summary, facts);
     Ok(())
 }
 

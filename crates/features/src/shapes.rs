@@ -174,11 +174,13 @@ pub fn make(stage: &Stage) -> Result<()> {
     }
     drop(progress);
     let finished = artifact.finish()?;
+    let outcome = Outcome::of(&finished);
     let summary = match finished {
         Some(_) => format!("shapes: {total} images of {} classes in {path}", CLASSES.len()),
         None => format!("shapes: this share of {path} is done; other shards are not"),
     };
-    stage.done(Outcome::of(&finished), &summary, json!({ "images": total }));
+    let facts = finished.map_or(json!({}), |_| json!({ "images": total }));
+    stage.done(outcome, &summary, facts);
     Ok(())
 }
 

@@ -222,7 +222,7 @@ impl Chart {
 }
 
 /// A label in this much room: what is too long loses its middle, because names differ at their ends.
-fn fitted(label: &str, room: f64) -> String {
+pub(crate) fn fitted(label: &str, room: f64) -> String {
     let (most, count) = (((room - 12.0) / CHARACTER) as usize, label.chars().count());
     if count <= most {
         return label.to_string();

@@ -48,6 +48,7 @@ fn signs(findings: &Findings) -> String {
     let head = [
         column::SIGN,
         column::STATEMENT,
+        column::EXPERIMENT,
         column::BACKBONE,
         column::METHOD,
         column::METRIC,
@@ -59,12 +60,13 @@ fn signs(findings: &Findings) -> String {
     for sign in &findings.signs {
         let first = [sign.number.to_string(), sign.statement.to_string()];
         if sign.evidence.is_empty() {
-            let rest = ["", "", "", sign.note, "", "", "", "", "", "", "", "not_tested", "", "", "", sign.reported];
+            let rest = ["", "", "", "", sign.note, "", "", "", "", "", "", "", "not_tested", "", "", "", sign.reported];
             lines.push(line(first.clone().into_iter().chain(rest.map(String::from))));
         }
         for found in &sign.evidence {
             let words = [
-                found.backbone.clone(),
+                found.backbone.experiment.clone(),
+                found.backbone.name.clone(),
                 found.method.clone(),
                 found.metric.name().into(),
                 found.comparison.clone(),
@@ -142,12 +144,13 @@ fn curves(findings: &Findings) -> String {
 
 /// Accuracy and localisation of the same comparisons, long: a row a metric.
 fn matched(findings: &Findings) -> String {
-    let head = [column::BACKBONE, column::METHOD, column::BASELINE, column::PROBE, column::METRIC];
+    let head = [column::EXPERIMENT, column::BACKBONE, column::METHOD, column::BASELINE, column::PROBE, column::METRIC];
     let mut lines = vec![header(&head, &[column::MATCHED])];
     for found in &findings.matched {
         for (metric, estimate) in [("accuracy", found.accuracy), ("grid_pointing_game", found.localisation)] {
             let words = [
-                found.backbone.clone(),
+                found.backbone.experiment.clone(),
+                found.backbone.name.clone(),
                 found.method.clone(),
                 found.baseline.clone(),
                 found.treatment.clone(),

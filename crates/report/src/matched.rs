@@ -11,8 +11,8 @@ use crate::verdict::{Expected, Verdict};
 /// Two probes on one backbone: how they differ in accuracy, and in localisation by the main method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matched {
-    /// [`Backbone::label`](crate::roles::Backbone::label).
-    pub backbone: String,
+    /// What was measured on.
+    pub backbone: Backbone,
     /// Its main method.
     pub method: String,
     /// Probe that is subtracted.
@@ -57,7 +57,7 @@ pub fn all(
         };
         let accuracy = accuracies.iter().find(is_it)?.estimate;
         let row = Matched {
-            backbone: backbone.label.clone(),
+            backbone: backbone.clone(),
             method: method.to_string(),
             baseline: baseline.to_string(),
             treatment: treatment.to_string(),

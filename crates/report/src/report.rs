@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same inputs would give another report.
-const ALGORITHM: u32 = 6;
+const ALGORITHM: u32 = 7;
 /// Name of the artifact in the report's directory.
 pub const NAME: &str = "report";
 

@@ -1,7 +1,7 @@
 //! CE against BCE: a square a backbone, a mark a method, above the diagonal where BCE is better.
 
 use crate::bootstrap::Estimate;
-use crate::chart::{Chart, Mark, Panel, Point, Row};
+use crate::chart::{Chart, Mark, Panel, Point, Row, fitted};
 use crate::figures::scaled;
 use crate::findings::Findings;
 use crate::labels;
@@ -91,7 +91,7 @@ fn draw_panel(svg: &mut Svg, chart: &Chart, (title, spots): (&str, &[Spot]), (le
     let (least, most) = chart.range;
     let share = |value: f64| (value.clamp(least, most) - least) / (most - least);
     let (x, y) = (|value: f64| from + share(value) * (to - from), |value: f64| low - share(value) * (low - high));
-    svg.text((left, top + 16.0), Anchor::Start, "bold", title);
+    svg.text((left, top + 16.0), Anchor::Start, "bold", &fitted(title, to - left));
     for tick in ticks(least, most, 6) {
         svg.line((x(tick), high), (x(tick), low), "rule");
         svg.line((from, y(tick)), (to, y(tick)), "rule");

@@ -15,8 +15,8 @@ use features::random::stream;
 /// One comparison that bears on a sign.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    /// The backbone's [`Backbone::label`].
-    pub backbone: String,
+    /// What was measured on.
+    pub backbone: Backbone,
     /// Method; empty for accuracy.
     pub method: String,
     /// What was measured.
@@ -347,7 +347,7 @@ fn evidence(
 ) -> Evidence {
     let verdict = expected.judge(estimate.as_ref());
     Evidence {
-        backbone: backbone.label.clone(),
+        backbone: backbone.clone(),
         method: method.to_string(),
         metric,
         comparison,
@@ -387,6 +387,9 @@ mod tests {
         assert!(verdicts(12).iter().all(|verdict| *verdict == Verdict::Holds));
         assert!(verdicts(4).is_empty());
         let tested: Vec<&Evidence> = findings.signs.iter().flat_map(|sign| &sign.evidence).collect();
+        let gaps: Vec<&&Evidence> =
+            tested.iter().filter(|found| found.comparison.starts_with("gain on grids")).collect();
+        assert!(gaps.len() == 2 && gaps.iter().all(|gap| gap.significance.is_some() && gap.adjusted.is_some()));
         assert!(tested.iter().all(|found| found.adjusted >= found.significance.map(|test| test.p_value)));
         assert!(tested.iter().any(|found| found.adjusted.is_some_and(|p| p < 0.05)));
         assert!(findings.signs.iter().all(|sign| !sign.reported.is_empty()));

@@ -131,7 +131,7 @@ fn signs(findings: &Findings) -> Formatted {
             rows.push(vec![
                 statement(at),
                 text(&found.comparison),
-                text(&found.backbone),
+                text(&found.backbone.label),
                 text(subject),
                 estimate,
                 number(found.significance.and_then(|s| s.effect_size).map_or(String::new(), |d| labels::signed(d, 2))),
@@ -147,7 +147,8 @@ fn signs(findings: &Findings) -> Formatted {
                   of the index (Gini). A sign holds, or is reversed, only if the whole interval says so and, where there is a p, \
                   it is below 0.05. Where some maps have no positive relevance, the difference with 0 for them, as the paper's \
                   code counts, must say the same. d: mean difference of items over its standard deviation. p: permutation of \
-                  items, for differences that are expected not to be 0, corrected for all tests of this list (Holm). Paper: \
+                  items, for differences that are expected not to be 0 (of the gap between grids and scenes, which are no \
+                  pairs, of items between both, by Welch's t, and d in units of the spread within them), corrected for all tests of this list (Holm). Paper: \
                   numbers that its reviews quote; it has no intervals."
             .into(),
         columns: vec!["Sign", "Comparison", "Backbone", "Measured", "Estimate", "d", "p", "Verdict"],
@@ -257,7 +258,7 @@ fn matched(findings: &Findings) -> Formatted {
         };
         vec![
             text(labels::comparison(&found.baseline, &found.treatment)),
-            text(&found.backbone),
+            text(&found.backbone.label),
             text(labels::method(&found.method)),
             difference(Some(found.accuracy), Metric::Accuracy),
             difference(Some(found.localisation), Metric::GridPointingGame),

@@ -59,7 +59,7 @@ impl Worker {
             let heads = heads.iter().map(|head| setting.head(head, size)).collect();
             let network = setting.backbone(&backbone.network, size);
             let full = Explainer::with_bounds(network, lrp::bounds(&backbone.encoding), heads, settings.clone())?;
-            Ok(Explainers { setting, size, short: full.without(Method::IntegratedGradients), full })
+            Ok(Explainers { setting, size, short: full.without_integrated_gradients(), full })
         });
         Ok(Self {
             preprocess,

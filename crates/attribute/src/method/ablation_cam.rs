@@ -11,10 +11,10 @@ use features::tensor::{Tensor, from_vec};
 /// `features` `[1, c, h', w']` with channels `first..first + count` left out one by one: `[count, c, h', w']`.
 pub fn without(features: &Tensor<4>, first: usize, count: usize) -> Tensor<4> {
     let [_, channels, rows, columns] = features.dims();
-    let mut kept = vec![1.0; count * channels];
-    (0..count).for_each(|i| kept[i * channels + first + i] = 0.0);
-    let kept = from_vec(kept, [count, channels, 1, 1], &features.device());
-    let left_out = kept.equal_elem(0.0).expand([count, channels, rows, columns]);
+    let mut left_out = vec![0.0; count * channels];
+    (0..count).for_each(|i| left_out[i * channels + first + i] = 1.0);
+    let left_out = from_vec(left_out, [count, channels, 1, 1], &features.device()).greater_elem(0.0);
+    let left_out = left_out.expand([count, channels, rows, columns]);
     features.clone().repeat_dim(0, count).mask_fill(left_out, 0.0)
 }
 

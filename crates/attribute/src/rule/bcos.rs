@@ -90,7 +90,7 @@ impl BcosRule {
             let cosine = response.clone().abs() / norm.clone();
             cosine.clone().add_scalar(1e-6).powf_scalar(b - 2.0) * cosine * (b - 1.0)
         };
-        let [_, channels, kernel_rows, kernel_columns] = self.conv.weight.dims();
+        let [_, channels, kernel_rows, kernel_columns] = self.conv.weight().dims();
         let mut along_response = Program::default();
         along_response.push(Op::Times(self.followed(scale + slope.clone())));
         along_response.push(Op::Transpose(self.map.clone(), size));

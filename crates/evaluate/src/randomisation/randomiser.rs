@@ -158,7 +158,7 @@ impl Randomiser {
         let depths = self.settings.depths(self.subject.starts.len())?;
         let logit = self.settings.metrics.contains(&Test::Logit).then_some(Run::OtherClass);
         let runs: Vec<Run> = depths.into_iter().map(Run::Depth).chain(logit).collect();
-        // Rules are bound to redrawn weights once for all items that ask the same.
+        // Rules are bound to redrawn weights once for all of these items that ask the same.
         let mut alike: Vec<Vec<&Asked>> = Vec::new();
         for asked in &asked {
             match alike.iter_mut().find(|items| items[0].wanted == asked.wanted) {

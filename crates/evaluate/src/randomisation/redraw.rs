@@ -72,7 +72,7 @@ impl Drawing {
                 bias: conv.bias.as_ref().map(|bias| self.tensor(bias, place, "bias")),
                 ..conv.clone()
             }),
-            Layer::BcosConv(conv) => Layer::BcosConv(conv.with(self.tensor(&conv.weight, place, "weight"))),
+            Layer::BcosConv(conv) => Layer::BcosConv(conv.with(self.tensor(conv.weight(), place, "weight"))),
             Layer::Scale(scale) => Layer::Scale(self.scale(scale, place)),
             Layer::Sum(all) => Layer::Sum(branches(all)),
             Layer::Concat(all) => Layer::Concat(branches(all)),

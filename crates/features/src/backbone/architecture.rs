@@ -13,6 +13,10 @@ use crate::{
     network::Network,
 };
 
+/// Depths of ImageNet's usual networks.
+const RESIDUAL: [usize; 5] = [18, 34, 50, 101, 152];
+const DENSE: [usize; 4] = [121, 161, 169, 201];
+
 /// The shape of a backbone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -96,7 +100,7 @@ impl Architecture {
                 }),
                 Self::DenseNet(network) => {
                     let usual = |depth: &usize| DenseNet::imagenet(network.family, *depth).as_ref() == Some(network);
-                    match [121, 161, 169, 201].iter().find(|depth| usual(depth)) {
+                    match DENSE.iter().find(|depth| usual(depth)) {
                         Some(depth) => format!("DenseNet-{depth}"),
                         None => format!("dense network of {} layers", list(network.blocks.clone())),
                     }
@@ -109,16 +113,17 @@ impl Architecture {
     }
 }
 
-/// `ResNet` or `DenseNet` in a name and the depth behind it, however they are written.
+/// `ResNet` or `DenseNet` in a name and a usual depth behind it, however they are written.
 fn depth(name: &str) -> Option<(&'static str, usize)> {
     let name = name.to_lowercase();
     let (kind, rest) = ["resnet", "densenet"].into_iter().find_map(|kind| Some((kind, name.split_once(kind)?.1)))?;
     let digits: String = rest.trim_start_matches(['-', '_']).chars().take_while(char::is_ascii_digit).collect();
-    Some((kind, digits.parse().ok()?))
+    let depth = digits.parse().ok()?;
+    RESIDUAL.iter().chain(&DENSE).any(|usual| *usual == depth).then_some((kind, depth))
 }
 
 fn residual_name(network: &ResNet) -> Option<String> {
-    [18, 34, 50, 101, 152].into_iter().find_map(|depth| {
+    RESIDUAL.into_iter().find_map(|depth| {
         let usual = ResNet::imagenet(network.family, depth)?;
         let wide = ResNet { block: Block::WideBottleneck, ..usual.clone() };
         let clip = Stem { kernel: 3, ..usual.stem };
@@ -177,7 +182,7 @@ mod tests {
         for name in ["resnet50", "bcos_ResNet-50_v2", "densenet121"] {
             assert!(residual.contradicts(name), "{name}");
         }
-        for name in ["resnet18", "ResNet_18-imagenet1k", "imagenet_resnet18.a1", "moco", "resnet", "RN50"] {
+        for name in ["resnet18", "ResNet_18-imagenet1k", "imagenet_resnet18.a1", "moco", "resnet", "resnet-2", "RN50"] {
             assert!(!residual.contradicts(name), "{name}");
         }
         let dense = DenseNet::imagenet(DenseFamily::BcosDensenet, 121).map(Architecture::from).expect("a usual depth");

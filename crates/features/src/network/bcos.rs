@@ -2,8 +2,6 @@
 //!
 //! Source: Böhle, Fritz, Schiele, "B-cos Networks", CVPR 2022, in the form of the `bcos` package (version 2).
 
-use std::sync::{Arc, OnceLock};
-
 use burn::tensor::FloatDType;
 use burn::tensor::module::avg_pool2d;
 
@@ -18,22 +16,25 @@ pub const PATCH_NORM_EPSILON: f32 = 1e-6;
 /// A B-cos convolution without max-out, one group, no bias.
 #[derive(Debug, Clone)]
 pub struct BcosConv {
-    /// `[out, in, kernel rows, kernel columns]`, any length: each output's row is brought to norm 1 on use.
-    pub weight: Tensor<4>,
+    weight: Tensor<4>,
+    /// Made with the layer and not in a pass, which a device without room makes again in halves.
+    unit: Filter,
     /// The exponent B; 2 in all of the paper's networks, 1 makes the layer linear.
     pub b: f32,
     /// Rows, columns.
     pub stride: [usize; 2],
     /// Zeros added on each side: rows, columns.
     pub padding: [usize; 2],
-    /// The rows of norm 1, made on first use and shared by copies.
-    unit: Arc<OnceLock<Filter>>,
 }
 
 impl BcosConv {
-    /// A layer of these parameters.
+    /// A layer of these parameters; `weight` is `[out, in, kernel rows, kernel columns]` of any length, as each output's row
+    /// is brought to norm 1.
     pub fn new(weight: Tensor<4>, b: f32, stride: [usize; 2], padding: [usize; 2]) -> Self {
-        Self { weight, b, stride, padding, unit: Arc::default() }
+        let rows: Tensor<2> = weight.clone().flatten(1, 3);
+        let norm = rows.clone().powi_scalar(2).sum_dim(1).sqrt();
+        let unit = (rows / norm).reshape(weight.dims()).into();
+        Self { weight, unit, b, stride, padding }
     }
 
     /// The same layer with other weights.
@@ -43,11 +44,12 @@ impl BcosConv {
 
     /// The weights with rows of norm 1: `[out, in, kernel rows, kernel columns]`.
     pub fn unit_weight(&self) -> &Filter {
-        self.unit.get_or_init(|| {
-            let rows: Tensor<2> = self.weight.clone().flatten(1, 3);
-            let norm = rows.clone().powi_scalar(2).sum_dim(1).sqrt();
-            (rows / norm).reshape(self.weight.dims()).into()
-        })
+        &self.unit
+    }
+
+    /// The weights as they were given.
+    pub fn weight(&self) -> &Tensor<4> {
+        &self.weight
     }
 
     /// The linear response `z = W x` with unit-norm rows: `[n, out, rows', columns']`.

@@ -1,4 +1,4 @@
-//! One value a channel or a position, or one image, applied to a whole batch of maps.
+//! One value a channel or a position, or one image, applied to a whole batch of maps; one value an output, to weights.
 //!
 //! Written as matrices with one row a map, because the CPU backend has fast paths for a row-wise scalar and for a
 //! shared row, and walks any other broadcast element by element.

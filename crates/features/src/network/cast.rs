@@ -21,7 +21,7 @@ impl Layer {
                 bias: conv.bias.clone().map(|bias| bias.cast(to)),
                 ..conv.clone()
             }),
-            Self::BcosConv(conv) => Self::BcosConv(conv.with(conv.weight.clone().cast(to))),
+            Self::BcosConv(conv) => Self::BcosConv(conv.with(conv.weight().clone().cast(to))),
             Self::Scale(ChannelScale { scale, shift }) => Self::Scale(ChannelScale {
                 scale: scale.clone().cast(to),
                 shift: shift.clone().map(|shift| shift.cast(to)),
@@ -100,7 +100,7 @@ mod tests {
             Layer::Conv(conv) => {
                 [to_vec(conv.weight.tensor().clone()), conv.bias.clone().map(to_vec).unwrap_or_default()].concat()
             }
-            Layer::BcosConv(conv) => to_vec(conv.weight.clone()),
+            Layer::BcosConv(conv) => to_vec(conv.weight().clone()),
             Layer::Scale(norm) => {
                 [to_vec(norm.scale.clone()), norm.shift.clone().map(to_vec).unwrap_or_default()].concat()
             }

@@ -66,19 +66,19 @@ fn run<'a>(layers: &[Layer], input: Cow<'a, Maps>, device: &Device, spare: &mut 
             Layer::Scale(scale) => {
                 let (floor, behind) = relu(rest);
                 let finish = Finish { scale: Some(scale), floor, ..Finish::default() };
-                (Cow::Owned(finished(maps.into_owned(), &finish)), behind)
+                (Cow::Owned(finished(owned(maps, spare), &finish)), behind)
             }
             Layer::Relu => {
                 let finish = Finish { floor: Floor::Zero, ..Finish::default() };
-                (Cow::Owned(finished(maps.into_owned(), &finish)), rest)
+                (Cow::Owned(finished(owned(maps, spare), &finish)), rest)
             }
             Layer::Offset(offset) => {
-                let mut maps = maps.into_owned();
+                let mut maps = owned(maps, spare);
                 maps.values.iter_mut().for_each(|value| *value += offset);
                 (Cow::Owned(maps), rest)
             }
-            Layer::MaxPool(pool) => (Cow::Owned(pool.max_of(&maps)), rest),
-            Layer::AvgPool(pool) => (Cow::Owned(pool.average_of(&maps)), rest),
+            Layer::MaxPool(pool) => (followed(maps, spare, |maps, _| pool.max_of(maps)), rest),
+            Layer::AvgPool(pool) => (followed(maps, spare, |maps, _| pool.average_of(maps)), rest),
             Layer::GlobalAvgPool | Layer::AttentionPool(_) | Layer::Apart(_) => {
                 (Cow::Owned(Maps::of(first.forward(maps.into_owned().into_tensor(device)))), rest)
             }
@@ -96,6 +96,18 @@ fn followed(
     let made = make(&maps, spare);
     give_back(maps, spare);
     Cow::Owned(made)
+}
+
+/// The maps, copied where they are borrowed.
+fn owned(maps: Cow<'_, Maps>, spare: &mut Spare) -> Maps {
+    match maps {
+        Cow::Owned(maps) => maps,
+        Cow::Borrowed(maps) => {
+            let mut values = spare.take(maps.values.len());
+            values.copy_from_slice(&maps.values);
+            Maps { dims: maps.dims, values }
+        }
+    }
 }
 
 fn give_back(maps: Cow<'_, Maps>, spare: &mut Spare) {

@@ -81,7 +81,7 @@ fn after(layer: &Layer, [channels, rows, columns]: [usize; 3]) -> [usize; 3] {
     };
     match layer {
         Layer::Conv(conv) => convolved(conv.weight.dims(), conv.stride, conv.padding),
-        Layer::BcosConv(conv) => convolved(conv.weight.dims(), conv.stride, conv.padding),
+        Layer::BcosConv(conv) => convolved(conv.weight().dims(), conv.stride, conv.padding),
         Layer::MaxPool(pool) | Layer::AvgPool(pool) => {
             let size = |size| steps(size, pool.kernel, pool.stride, pool.padding);
             [channels, size(rows), size(columns)]

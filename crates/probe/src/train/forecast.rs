@@ -1,6 +1,5 @@
 //! What a run will train, how much memory it takes and about how long, told before it starts.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -9,15 +8,15 @@ use features::error::{Error, Result};
 use features::stage::{Bytes, Outcome, Stage};
 use features::table::FEATURES;
 
-use super::room::Held;
+use super::room::{Held, shifts};
 use super::{FEATURES_DIR, fit, gather, name_of};
 use crate::config::Config;
 use crate::data::{Form, Split};
 use crate::job::Job;
 use crate::optimiser::Method;
-use crate::spec::{Head, Kind, ProbeSpec, Select};
+use crate::spec::{Kind, ProbeSpec, Select};
 use crate::trained::{Context, Trained};
-use crate::{Loss, linear, mlp};
+use crate::{linear, mlp};
 
 /// Steps that are timed of each training, after as many that are not.
 const STEPS: usize = 2;
@@ -66,24 +65,20 @@ pub fn tell(stage: &Stage) -> Result<()> {
             config.order
         ),
     };
-    // Each linear CE probe gets all shifts, of candidates with one id the one that is kept.
-    let sources = specs.iter().filter(|spec| spec.head == Head::Linear && spec.loss == Loss::Ce);
-    let sources = sources.map(ProbeSpec::id).collect::<BTreeSet<String>>().len()
-        + config.import.iter().filter(|import| import.loss == Loss::Ce).count();
-    let (count, imported, shifted) = (specs.len(), config.import.len(), sources * config.shift.len());
+    let (trained, imported, shifted) = (specs.len(), config.import.len(), shifts(&config, &specs));
     let rest = if solved.is_empty() { String::new() } else { format!(", without {} solved by lbfgs", solved.len()) };
     let images = match train.views {
         1 => format!("{} images", train.images()),
         views => format!("{} images in {views} views", train.images()),
     };
     let summary = format!(
-        "probe: {count} probes, candidates counted, {imported} imported and {shifted} shifted, on {images} of {backbone}; \
+        "probe: {trained} probes, candidates counted, {imported} imported and {shifted} shifted, on {images} of {backbone}; \
          {steps} steps with {updates} updates of a probe; features take {features} in memory and training {} more; by steps taken now training takes about \
          {seconds:.0} s on {threads} threads{rest}. Nothing was written",
         Bytes(room.training),
     );
     let facts = serde_json::json!({
-        "probes": count, "imported": imported, "shifted": shifted, "images": train.images(), "steps": steps,
+        "trained": trained, "imported": imported, "shifted": shifted, "images": train.images(), "steps": steps,
         "features_bytes": room.features, "training_bytes": room.training, "seconds": seconds,
     });
     stage.done(Outcome::Planned, &summary, facts);

@@ -1,6 +1,6 @@
 //! How much memory a run takes, and so which features it holds and which it reads when it looks at them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use features::error::{Error, Result};
 use features::memory;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::data::{Form, Order};
 use crate::loss::Loss;
 use crate::optimiser::Method;
-use crate::spec::{Kind, ProbeSpec, Scaling, Select};
+use crate::spec::{Head, Kind, ProbeSpec, Scaling, Select};
 
 /// Which splits are in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,10 +135,13 @@ fn predictions(config: &Config, specs: &[ProbeSpec], test: &Known, classes: usiz
     COPIES * 4.0 * (probes * test.places.len() * classes) as f64
 }
 
-/// How many shifted copies there will be, at most.
-fn shifts(config: &Config, specs: &[ProbeSpec]) -> usize {
-    let sources = specs.iter().filter(|spec| spec.head.kind() == Kind::Linear && spec.loss == Loss::Ce).count();
-    config.shift.len() * (sources + config.import.len())
+/// How many shifted copies there will be, at most: each linear CE probe that does not diverge gets all shifts, of candidates
+/// with one id the one that is kept.
+pub fn shifts(config: &Config, specs: &[ProbeSpec]) -> usize {
+    let sources = specs.iter().filter(|spec| spec.head == Head::Linear && spec.loss == Loss::Ce);
+    let sources: BTreeSet<String> = sources.map(ProbeSpec::id).collect();
+    let imported = config.import.iter().filter(|import| import.loss == Loss::Ce).count();
+    config.shift.len() * (sources.len() + imported)
 }
 
 /// Bytes that training takes besides features: of each probe its numbers, what the optimiser remembers, gradients, and

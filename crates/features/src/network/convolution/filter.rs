@@ -16,6 +16,7 @@ pub struct Filter {
     forms: Arc<Forms>,
 }
 
+// No form is made on several threads: one that waits for it in a pool could be the one that is to make it.
 #[derive(Debug, Default)]
 struct Forms {
     /// A matrix for each kernel position.

@@ -9,24 +9,20 @@ const KEPT: usize = 3;
 pub struct Spare(Vec<Vec<f32>>);
 
 impl Spare {
-    /// So many values, whatever they are: the least memory that has room, or else new.
+    /// So many values, whatever they are: in the least memory that has room, or else new.
     pub fn take(&mut self, count: usize) -> Vec<f32> {
-        let fits = |at: &usize| self.0[*at].len() >= count;
-        match (0..self.0.len()).filter(fits).min_by_key(|&at| self.0[at].len()) {
-            Some(at) => {
-                let mut values = self.0.swap_remove(at);
-                values.truncate(count);
-                values
-            }
-            None => vec![0.0; count],
-        }
+        let fits = |at: &usize| self.0[*at].capacity() >= count;
+        let least = (0..self.0.len()).filter(fits).min_by_key(|&at| self.0[at].capacity());
+        let mut values = least.map_or_else(Vec::new, |at| self.0.swap_remove(at));
+        values.resize(count, 0.0);
+        values
     }
 
     /// Keeps the memory of values that are not needed any more.
     pub fn keep(&mut self, values: Vec<f32>) {
         self.0.push(values);
         if self.0.len() > KEPT {
-            self.0.sort_unstable_by_key(|values| std::cmp::Reverse(values.len()));
+            self.0.sort_unstable_by_key(|values| std::cmp::Reverse(values.capacity()));
             self.0.truncate(KEPT);
         }
     }
@@ -46,7 +42,10 @@ mod tests {
         assert_eq!(spare.take(10), [0.0; 10]);
         assert_eq!(spare.take(5), [9.0; 5]);
         assert_eq!(spare.take(5), [0.0; 5]);
-        assert_eq!(spare.take(4), [4.0; 4]);
+        let four = spare.take(2);
+        assert_eq!(four, [4.0; 2]);
+        spare.keep(four);
+        assert_eq!(spare.take(4), [4.0, 4.0, 0.0, 0.0]);
         (1..9).for_each(|size| spare.keep(vec![size as f32; size]));
         assert_eq!(spare.0.len(), KEPT);
         assert_eq!(spare.take(1), [6.0]);
