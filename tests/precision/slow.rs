@@ -161,8 +161,8 @@ fn step(layer: &Layer, shape: Shape) -> (Step, Shape) {
             (Step::Linear { weight, bias }, to)
         }
         Layer::BcosConv(conv) => {
-            let (mut weight, patches, to) = dense(&conv.weight, conv.stride, conv.padding, shape);
-            let kernels = wide(&conv.weight);
+            let (mut weight, patches, to) = dense(conv.weight(), conv.stride, conv.padding, shape);
+            let kernels = wide(conv.weight());
             let size = kernels.len() / to[0];
             for (row, at) in weight.iter_mut().zip(0..) {
                 let kernel: &[f64] = &kernels[at / (to[1] * to[2]) * size..][..size];
