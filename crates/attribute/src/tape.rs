@@ -4,7 +4,7 @@
 //! arguments and never state, and one forward pass serves them all.
 
 use features::{
-    network::{Finish, Layer, Network, cells, together},
+    network::{Finish, Layer, Network, Response, cells, together},
     tensor::Tensor,
 };
 
@@ -26,6 +26,8 @@ pub struct Tape {
 #[derive(Debug, Clone)]
 struct Record {
     input: Tensor<4>,
+    /// Of a B-cos layer: what every rule of it looks at.
+    response: Option<Response>,
     branches: Vec<Tape>,
 }
 
@@ -35,6 +37,8 @@ pub struct Seen<'tape> {
     pub input: &'tape Tensor<4>,
     /// `[n, ..]`, the last covered layer's output.
     pub output: &'tape Tensor<4>,
+    /// What the first covered layer worked out, where it is a B-cos layer that is not linear.
+    pub response: Option<&'tape Response>,
     /// One tape a branch when the layer has branches, one a cell when it runs on cells.
     pub branches: &'tape [Tape],
 }
@@ -61,15 +65,24 @@ impl Tape {
                 _ => None,
             };
             let then = Finish { scale, ..Finish::default() };
-            let joined = match layer {
-                Layer::Conv(conv) => scale.map(|_| conv.forward_then(input.clone(), then)),
-                Layer::BcosConv(conv) => scale.map(|_| conv.forward_then(input.clone(), then)),
+            let response = match layer {
+                Layer::BcosConv(conv) => conv.respond(&input),
+                _ => None,
+            };
+            let joined = match (layer, &response) {
+                (Layer::Conv(conv), _) => scale.map(|_| conv.forward_then(input.clone(), then)),
+                (Layer::BcosConv(conv), None) => scale.map(|_| conv.forward_then(input.clone(), then)),
+                (Layer::BcosConv(conv), Some(response)) => scale.map(|_| conv.output(response, then)),
                 _ => None,
             };
             layers = if joined.is_some() { &rest[1..] } else { rest };
             let scaled = joined.clone();
             activation = match (joined, layer) {
                 (Some(made), _) => made,
+                (None, Layer::BcosConv(conv)) => match &response {
+                    Some(response) => conv.output(response, Finish::default()),
+                    None => conv.forward(input.clone()),
+                },
                 (None, Layer::Sum(networks) | Layer::Concat(networks)) => {
                     branches = networks.iter().map(|branch| Self::record(branch, input.clone()).1).collect();
                     let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
@@ -85,9 +98,9 @@ impl Tape {
                 }
                 (None, layer) => layer.forward(input.clone()),
             };
-            records.push(Record { input, branches });
+            records.push(Record { input, response, branches });
             // The scale's own record, which no rule reads: it is covered by the convolution's.
-            records.extend(scaled.map(|input| Record { input, branches: Vec::new() }));
+            records.extend(scaled.map(|input| Record { input, response: None, branches: Vec::new() }));
         }
         let output = activation.clone();
         (activation, Self { records, output })
@@ -137,6 +150,7 @@ impl Tape {
             let seen = Seen {
                 input: &self.records[step.first].input,
                 output: self.output_of(step.last),
+                response: self.records[step.first].response.as_ref(),
                 branches: &self.records[step.first].branches,
             };
             step.bound.fasten(&seen, &mut program);

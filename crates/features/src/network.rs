@@ -18,7 +18,7 @@ mod scale;
 
 pub use apart::{Apart, cells, together};
 pub use attention::{Attention, AttentionPool, Dense};
-pub use bcos::{BcosConv, PATCH_NORM_EPSILON};
+pub use bcos::{BcosConv, PATCH_NORM_EPSILON, Response};
 pub use broadcast::{plus_channels, spread, times_channels, times_images, times_outputs, times_positions};
 pub use conv::Conv;
 pub use convolution::{
@@ -28,7 +28,7 @@ pub use convolution::{
 pub use cpu::Maps;
 pub use footprint::Footprint;
 pub use pool::{Pool, global_average};
-pub use scale::{ChannelScale, NORM_EPSILON, per_channel};
+pub use scale::{ChannelScale, NORM_EPSILON};
 
 use crate::tensor::{Device, Tensor};
 

@@ -7,7 +7,7 @@ use burn::tensor::module::avg_pool2d;
 
 use super::broadcast::times_positions;
 use super::convolution::{Filter, Finish, Floor, Geometry, Spare, convolve, convolve_maps};
-use super::cpu::{Maps, plus};
+use super::cpu::{Maps, finished, plus};
 use crate::tensor::{Device, Tensor, from_vec};
 
 /// Added under the root of the patch norm, as in the `bcos` package.
@@ -25,6 +25,15 @@ pub struct BcosConv {
     pub stride: [usize; 2],
     /// Zeros added on each side: rows, columns.
     pub padding: [usize; 2],
+}
+
+/// What a B-cos convolution works out of its input, from which its output and its scale follow.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// `z = W x`: `[n, out, rows', columns']`.
+    pub response: Tensor<4>,
+    /// Of the patch under each output position: `[n, 1, rows', columns']`.
+    pub norm: Tensor<4>,
 }
 
 impl BcosConv {
@@ -80,6 +89,25 @@ impl BcosConv {
     pub fn scale(&self, response: Tensor<4>, patch_norm: Tensor<4>) -> Tensor<4> {
         let cosine = times_positions(response.abs(), patch_norm.recip());
         if self.b == 2.0 { cosine } else { cosine.add_scalar(1e-6).powf_scalar(self.b - 1.0) }
+    }
+
+    /// What the layer works out of `[n, in, rows, columns]`, to be kept; none where B is 1 and the layer is linear.
+    pub fn respond(&self, input: &Tensor<4>) -> Option<Response> {
+        let respond = || Response { response: self.response(input.clone()), norm: self.patch_norm(input.clone()) };
+        (self.b != 1.0).then(respond)
+    }
+
+    /// The output that follows from a response, and what follows it: the very values of [`Self::forward_then`].
+    pub fn output(&self, found: &Response, then: Finish<'_>) -> Tensor<4> {
+        let Response { response, norm } = found;
+        match (response.device(), self.b == 2.0) {
+            (device @ Device::Flex(_), true) => {
+                let finish = Finish { norm: Some(norm.clone()), ..then };
+                finished(Maps::of(response.clone()), &finish).into_tensor(&device)
+            }
+            (_, true) => Finish { norm: Some(norm.clone()), ..then }.apply(response.clone()),
+            (_, false) => then.apply(self.scale(response.clone(), norm.clone()) * response.clone()),
+        }
     }
 
     /// `[n, in, rows, columns]` to `[n, out, rows', columns']`.

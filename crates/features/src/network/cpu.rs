@@ -180,8 +180,8 @@ fn concat(branches: &[Network], input: &Maps, device: &Device, spare: &mut Spare
     Maps { dims: [images, channels, rows, columns], values }
 }
 
-/// Scale and floor in place.
-fn finished(mut maps: Maps, finish: &Finish<'_>) -> Maps {
+/// Takes the steps of `finish` in place.
+pub(super) fn finished(mut maps: Maps, finish: &Finish<'_>) -> Maps {
     let (channels, area) = (maps.dims[1], maps.area());
     let steps = finish.steps(None);
     let planes = maps.values.par_chunks_mut(area.max(1)).enumerate().with_min_len(LEAST_VALUES.div_ceil(area.max(1)));

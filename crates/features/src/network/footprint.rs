@@ -8,7 +8,7 @@ pub struct Footprint {
     /// Most that live at once in a forward pass: a layer's input and output, and all that sums and concatenations wait
     /// for.
     pub peak: usize,
-    /// Outputs of all layers together: what is kept for pull-backs.
+    /// Outputs of all layers together, and the responses of B-cos layers: what is kept for pull-backs.
     pub kept: usize,
     /// Channels, rows, columns of the output.
     pub shape: [usize; 3],
@@ -69,6 +69,9 @@ fn walk(layers: &[Layer], held: usize, found: &mut Footprint) {
             layer => after(layer, input),
         };
         found.kept += values(found.shape);
+        if matches!(layer, Layer::BcosConv(conv) if conv.b != 1.0) {
+            found.kept += values(found.shape) + found.shape[1] * found.shape[2];
+        }
         found.peak = found.peak.max(held + values(input) + values(found.shape));
     }
 }
@@ -97,7 +100,7 @@ fn after(layer: &Layer, [channels, rows, columns]: [usize; 3]) -> [usize; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Apart, Conv, Pool};
+    use crate::network::{Apart, BcosConv, Conv, Pool};
     use crate::tensor::{Tensor, cpu};
 
     fn conv(outputs: usize, inputs: usize, kernel: usize, stride: usize) -> Layer {
@@ -112,6 +115,13 @@ mod tests {
         assert_eq!(found.shape, [2, 1, 1]);
         assert_eq!(found.peak, 3 * 64 + 8 * 16);
         assert_eq!(found.kept, 8 * 16 + 8 * 16 + 2 * 16 + 2);
+    }
+
+    #[test]
+    fn a_bcos_layer_keeps_its_response_and_norms_too() {
+        let layer = |b| Layer::BcosConv(BcosConv::new(Tensor::ones([8, 6, 1, 1], &cpu()), b, [1; 2], [0; 2]));
+        let kept = |b| Network::new(vec![layer(b)]).footprint([6, 4, 5]).kept;
+        assert_eq!((kept(1.0), kept(2.0), kept(1.5)), (8 * 20, 17 * 20, 17 * 20));
     }
 
     #[test]

@@ -38,9 +38,3 @@ impl ChannelScale {
         }
     }
 }
-
-/// `[channels]` as `[1, channels, 1, 1]`, ready to be broadcast.
-pub fn per_channel(values: &Tensor<1>) -> Tensor<4> {
-    let [channels] = values.dims();
-    values.clone().reshape([1, channels, 1, 1])
-}
