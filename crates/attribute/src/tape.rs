@@ -13,7 +13,7 @@ use crate::{
     program::{Program, Ready},
 };
 
-/// Every layer's input, in order, and the last layer's output.
+/// Every layer's input, in order, and the last layer's output; of B-cos layers their responses too.
 ///
 /// A channel scale right behind a convolution is done with it, as every plan covers both: in place of its input stands
 /// its output.
