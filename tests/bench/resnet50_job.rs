@@ -52,7 +52,11 @@ fn photograph(root: &Path, split: &str, index: usize) -> Outcome {
     Ok(std::fs::write(folder.join(format!("{index:05}.jpg")), file)?)
 }
 
-fn experiment(dir: &str) -> String {
+/// Below so many pictures it is the job that a CPU is to end in time, with one grid.
+const LARGE: usize = 1000;
+
+fn experiment(dir: &str, images: usize) -> String {
+    let grids = if images < LARGE { 1 } else { 2 };
     let source = |split: &str| {
         format!("[[data.source]]\nkind = \"folder\"\npath = \"{dir}/photos/{split}\"\nsplit = \"{split}\"\n")
     };
@@ -69,9 +73,10 @@ fn experiment(dir: &str) -> String {
         "[probe]\nshift = []\n".to_string(),
         train("ce"),
         train("bce"),
-        "[attribute]\ngrids3 = 2\ntargets_per_grid = 9\nscenes = 0\ntiles = 2\nconfidence = 0.0\n\
-         confident_for = [\"linear-ce-*\"]\n[attribute.integrated_gradients]\ngrids = 1\nsteps = 4\nprobes = []\n"
-            .to_string(),
+        format!(
+            "[attribute]\ngrids3 = {grids}\ntargets_per_grid = 9\nscenes = 0\ntiles = 2\nconfidence = 0.0\n\
+             confident_for = [\"linear-ce-*\"]\n[attribute.integrated_gradients]\ngrids = 1\nsteps = 4\nprobes = []\n"
+        ),
         format!(
             "[evaluate]\nimages = \"{dir}/out/images\"\n[evaluate.perturbation]\nmetrics = [\"pixel_deletion\"]\nunit = \"patches32\"\n"
         ),
@@ -95,5 +100,5 @@ fn main() -> Outcome {
         shapes::CLASSES.iter().try_for_each(|class| std::fs::create_dir_all(photos.join(split).join(class)))?;
         (0..count).into_par_iter().try_for_each(|index| photograph(&photos, split, index))?;
     }
-    Ok(std::fs::write(Path::new(&dir).join("job.toml"), experiment(&dir))?)
+    Ok(std::fs::write(Path::new(&dir).join("job.toml"), experiment(&dir, images))?)
 }
