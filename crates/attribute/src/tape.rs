@@ -65,24 +65,18 @@ impl Tape {
                 _ => None,
             };
             let then = Finish { scale, ..Finish::default() };
-            let response = match layer {
-                Layer::BcosConv(conv) => conv.respond(&input),
-                _ => None,
-            };
-            let joined = match (layer, &response) {
-                (Layer::Conv(conv), _) => scale.map(|_| conv.forward_then(input.clone(), then)),
-                (Layer::BcosConv(conv), None) => scale.map(|_| conv.forward_then(input.clone(), then)),
-                (Layer::BcosConv(conv), Some(response)) => scale.map(|_| conv.output(response, then)),
-                _ => None,
-            };
-            layers = if joined.is_some() { &rest[1..] } else { rest };
-            let scaled = joined.clone();
-            activation = match (joined, layer) {
-                (Some(made), _) => made,
-                (None, Layer::BcosConv(conv)) => match &response {
-                    Some(response) => conv.output(response, Finish::default()),
-                    None => conv.forward(input.clone()),
+            let (made, response) = match layer {
+                Layer::Conv(conv) => (Some(conv.forward_then(input.clone(), then)), None),
+                Layer::BcosConv(conv) => match conv.respond(&input) {
+                    Some(response) => (Some(conv.output(&response, then)), Some(response)),
+                    None => (Some(conv.forward_then(input.clone(), then)), None),
                 },
+                _ => (None, None),
+            };
+            let covers_scale = made.is_some() && scale.is_some();
+            layers = if covers_scale { &rest[1..] } else { rest };
+            activation = match (made, layer) {
+                (Some(made), _) => made,
                 (None, Layer::Sum(networks) | Layer::Concat(networks)) => {
                     branches = networks.iter().map(|branch| Self::record(branch, input.clone()).1).collect();
                     let outputs = branches.iter().map(|tape: &Self| tape.output.clone());
@@ -100,7 +94,9 @@ impl Tape {
             };
             records.push(Record { input, response, branches });
             // The scale's own record, which no rule reads: it is covered by the convolution's.
-            records.extend(scaled.map(|input| Record { input, response: None, branches: Vec::new() }));
+            if covers_scale {
+                records.push(Record { input: activation.clone(), response: None, branches: Vec::new() });
+            }
         }
         let output = activation.clone();
         (activation, Self { records, output })
